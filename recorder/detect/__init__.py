@@ -1,0 +1,1 @@
+"""Samples become decisions: front end, network, aggregation, threshold."""

@@ -1,0 +1,104 @@
+"""How well rows are decided: the paper's row-wise F1 (§1) and what it hides.
+
+Every function takes `truth` and `known` as bool [rows, classes]: a pair that is not known (a
+background species that may or may not be audible there) counts neither way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The four figures that every evaluation of this project states."""
+
+    row_f1: float
+    pooled_f1: float
+    cmap: float
+    macro_auc: float
+
+    def __str__(self) -> str:
+        return (
+            f"row-wise F1 {self.row_f1:.3f}, pooled F1 {self.pooled_f1:.3f}, "
+            f"cmAP {self.cmap:.3f}, macro AUC {self.macro_auc:.3f}"
+        )
+
+
+def row_wise_f1(predicted: Bools, truth: Bools, known: Bools) -> float:
+    """2TP / (2TP + FP + FN) per row with `nocall` as a token, averaged over rows (§1).
+
+    "Always nocall" scores the share of silent rows: state `pooled_f1` beside it.
+    """
+    predicted, truth = predicted & known, truth & known
+    silent_predicted, silent = ~predicted.any(axis=1), ~truth.any(axis=1)
+    hits = (predicted & truth).sum(axis=1) + (silent_predicted & silent)
+    tokens = predicted.sum(axis=1) + silent_predicted + truth.sum(axis=1) + silent
+    return float((2.0 * hits / tokens).mean())
+
+
+def pooled_f1(predicted: Bools, truth: Bools, known: Bools) -> float:
+    """F1 over all (row, species) pairs at once; 0 when there is nothing to find or found."""
+    predicted, truth = predicted & known, truth & known
+    hits = (predicted & truth).sum()
+    return float(2.0 * hits / max(1, predicted.sum() + truth.sum()))
+
+
+def average_precision(scores: Floats, truth: Bools) -> float:
+    """The mean precision at each true row, ties shared fairly; NaN without a true row."""
+    if not truth.any():
+        return float("nan")
+    # The rank of a row counts all rows at least as good as it, so that ties gain nothing.
+    above = rankdata(-scores, method="max")
+    true_above = rankdata(-scores[truth], method="max")
+    return float((true_above / above[truth]).mean())
+
+
+def roc_auc(scores: Floats, truth: Bools) -> float:
+    """The chance that a true row outranks a false one, ties half; NaN when one side is empty."""
+    positives, negatives = int(truth.sum()), int((~truth).sum())
+    if not positives or not negatives:
+        return float("nan")
+    ranks = rankdata(scores)[truth].sum()
+    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def per_class(scores: Floats, truth: Bools, known: Bools) -> tuple[Floats, Floats]:
+    """(average precision, ROC AUC) of each class, [classes] each, NaN where undefined."""
+    columns = range(truth.shape[1])
+    precision = [average_precision(scores[known[:, c], c], truth[known[:, c], c]) for c in columns]
+    auc = [roc_auc(scores[known[:, c], c], truth[known[:, c], c]) for c in columns]
+    return np.array(precision), np.array(auc)
+
+
+def evaluate(scores: Floats, truth: Bools, known: Bools, threshold: float) -> Scores:
+    """All four figures of [rows, classes] scores; cmAP and AUC over the classes with a row."""
+    predicted = scores >= threshold
+    precision, auc = per_class(scores, truth, known)
+    return Scores(
+        row_wise_f1(predicted, truth, known),
+        pooled_f1(predicted, truth, known),
+        float(np.nanmean(precision)),
+        float(np.nanmean(auc)),
+    )
+
+
+def best_threshold(scores: Floats, truth: Bools, known: Bools) -> float:
+    """The threshold with the highest mean of row-wise and pooled F1.
+
+    Row-wise F1 alone rewards silence on quiet soundscapes; pooled F1 alone ignores it.
+    """
+    candidates = np.unique(np.round(np.linspace(0.02, 0.9, 177), 4))
+
+    def quality(threshold: float) -> float:
+        predicted = scores >= threshold
+        return row_wise_f1(predicted, truth, known) + pooled_f1(predicted, truth, known)
+
+    return float(max(candidates, key=quality))

@@ -1,0 +1,1 @@
+"""Detections stay: formats, manifest."""

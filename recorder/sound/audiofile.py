@@ -1,0 +1,133 @@
+"""A recording on disk as a stream of mono blocks, with an account of what could not be read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from recorder.errors import AudioFileError
+from recorder.sound.resample import StreamResampler
+
+AUDIO_SUFFIXES = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc"}
+)
+"""What a folder scan picks up, in upper or lower case."""
+
+_LARGEST_SAMPLE = 1e4
+"""Full scale is 1. Beyond this a value is damage, and its power would overflow float32."""
+_UNKNOWN_FRAMES = 1 << 40
+"""libsndfile says 2**63 - 1 for a stream whose length it cannot tell."""
+
+Samples = NDArray[np.float32]
+
+
+class AudioFile:
+    """One readable recording.
+
+    `sample_rate_hz`, `channels` and `frames` (claimed by the header; None when it cannot tell)
+    are known from the start; `frames_read`, `bad_samples` (NaN, Inf or absurdly large: replaced
+    by silence) and `damage` (why reading ended early) after `blocks` has been consumed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises AudioFileError with the reason when nothing can be read from `path`."""
+        self._descriptor = _open_regular(path)
+        try:
+            # By descriptor, not by name: names need not be UTF-8.
+            self._sound = soundfile.SoundFile(self._descriptor, closefd=False)
+        except (soundfile.SoundFileError, ValueError, TypeError, OverflowError) as error:
+            os.close(self._descriptor)
+            raise AudioFileError(f"not audio that can be decoded ({_one_line(error)})") from error
+        self.sample_rate_hz: int = self._sound.samplerate
+        self.channels: int = self._sound.channels
+        frames = self._sound.frames
+        self.frames: int | None = frames if 0 <= frames < _UNKNOWN_FRAMES else None
+        self.frames_read = 0
+        self.bad_samples = 0
+        self.damage: str | None = None
+        if not 1_000 <= self.sample_rate_hz <= 1_000_000:
+            self.close()
+            raise AudioFileError(
+                f"the header says {self.sample_rate_hz} Hz: 1 kHz to 1 MHz can be real"
+            )
+
+    def blocks(self, block_frames: int) -> Iterator[Samples]:
+        """Yield mono float32 blocks [up to block_frames] at the file's own rate."""
+        while True:
+            try:
+                block = self._sound.read(block_frames, dtype="float32", always_2d=True)
+            except (soundfile.SoundFileError, RuntimeError) as error:
+                self.damage = f"decoding stopped ({_one_line(error)})"
+                return
+            if not len(block):
+                break
+            self.frames_read += len(block)
+            yield self._clean(block)
+        if self.frames is not None and self.frames_read < self.frames:
+            self.damage = f"the header promises {self.frames} samples, {self.frames_read} are there"
+
+    def _clean(self, block: NDArray[np.float32]) -> Samples:
+        bad = ~(np.abs(block) <= _LARGEST_SAMPLE)
+        if bad.any():
+            self.bad_samples += int(bad.sum())
+            block[bad] = 0.0
+        if self.channels == 1:
+            return np.ascontiguousarray(block[:, 0])
+        return block.mean(axis=1, dtype=np.float32)
+
+    def close(self) -> None:
+        self._sound.close()
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_mono(path: Path, sample_rate_hz: int) -> Samples:
+    """A whole recording as mono [samples] at `sample_rate_hz`; AudioFileError if it has none."""
+    with AudioFile(path) as sound:
+        resampler = StreamResampler(sound.sample_rate_hz, sample_rate_hz)
+        blocks = [resampler.push(block) for block in sound.blocks(sound.sample_rate_hz * 10)]
+    blocks.append(resampler.finish())
+    samples = np.concatenate(blocks)
+    if not len(samples):
+        raise AudioFileError(sound.damage or "it holds no samples")
+    return samples
+
+
+def _open_regular(path: Path) -> int:
+    """Open without ever waiting: a FIFO or a device with an audio name must not hang a scan."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise AudioFileError(f"cannot be opened ({error.strerror})") from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise AudioFileError("not a regular file")
+    if status.st_size == 0:
+        os.close(descriptor)
+        raise AudioFileError("the file is empty (0 bytes)")
+    return descriptor
+
+
+def _one_line(error: Exception) -> str:
+    """libsndfile's own words, without the file descriptor that it was opened by."""
+    text = getattr(error, "error_string", None) or str(error)
+    return " ".join(str(text).split()).rstrip(".")

@@ -1,0 +1,1 @@
+"""Offline training from weakly labelled clips (extra `train`)."""

@@ -1,0 +1,102 @@
+"""Backbones by name: any timm network that keeps the receptive-field law, and `slim10`.
+
+The law: every output column depends on a bounded stretch of time. Squeeze-excite, global pooling
+and split attention see the whole input, so that a stream could never equal the file; such
+networks are refused by a measurement, not by a list of names.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from recorder.detect.mel import FRAMES_PER_TOKEN
+from train.timm_import import import_timm
+
+_VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
+    # Half the channels of resnet10t: 1.0 M parameters, 0.37 GMAC per 5 s, an exact halo of
+    # 4 tokens, and an integer graph when quantized.
+    "slim10": ("resnet10t", {"channels": (32, 64, 128, 256), "stem_width": 16}),
+}
+_PROBE_TOKENS = 64
+
+
+class BackboneError(ValueError):
+    """The backbone is unknown, or its geometry or receptive field does not fit."""
+
+
+def create_backbone(name: str, in_channels: int, *, pretrained: bool = False) -> nn.Module:
+    """A convolutional trunk: [batch, in_channels, 128, frames] -> [batch, features, 4, tokens].
+
+    Raises BackboneError for a name that timm does not know.
+    """
+    timm = import_timm()
+    base, options = _VARIANTS.get(name, (name, {}))
+    if not timm.is_model(base):
+        raise BackboneError(
+            f"unknown backbone {name!r}: use {', '.join(_VARIANTS)} or a timm name such as "
+            "resnext50_32x4d (python -c 'import timm; print(timm.list_models())' lists them)"
+        )
+    net: nn.Module = timm.create_model(
+        base, pretrained=pretrained, in_chans=in_channels, num_classes=0, global_pool="", **options
+    )
+    return net
+
+
+def feature_shape(backbone: nn.Module, in_channels: int, mel_bands: int) -> tuple[int, int]:
+    """(features, rows) of the backbone's output; BackboneError unless it is one column a token."""
+    probe = torch.zeros(1, in_channels, mel_bands, 4 * FRAMES_PER_TOKEN)
+    with torch.no_grad():
+        shape = backbone.eval()(probe).shape
+    if len(shape) != 4 or shape[3] != 4:
+        raise BackboneError(
+            f"the backbone turns 4 tokens of frames into a map {tuple(shape)}: its stride in "
+            f"time must be {FRAMES_PER_TOKEN} frames, one column a token"
+        )
+    return int(shape[1]), int(shape[2])
+
+
+def dependency_tokens(net: nn.Module, input_shape: tuple[int, ...], frames_axis: int) -> int:
+    """How many tokens to each side an output token depends on, measured by poking one token.
+
+    `net` maps an input of `input_shape` (its frames on `frames_axis`, 64 tokens long) to
+    [1, 64, features]. Raises BackboneError when the poke is felt over half the probe or more:
+    then the field is not bounded.
+    """
+    generator = torch.Generator().manual_seed(0)
+    quiet = torch.randn(input_shape, generator=generator)
+    poked = quiet.clone()
+    middle = _PROBE_TOKENS // 2
+    poked.narrow(frames_axis, middle * FRAMES_PER_TOKEN, FRAMES_PER_TOKEN).add_(3.0)
+    with torch.no_grad():
+        change = (net(poked) - net(quiet)).abs().amax(dim=(0, 2))
+    felt = torch.nonzero(change > 0).flatten()
+    reach = int((felt - middle).abs().max()) if len(felt) else 0
+    if reach >= middle - 1:
+        raise BackboneError(
+            "the receptive field is not bounded in time (squeeze-excite, global pooling or "
+            "attention inside the backbone): a stream could not equal the file; choose a plain "
+            "convolutional network such as slim10, resnet18 or resnext50_32x4d"
+        )
+    return reach
+
+
+def probe_shape(mel_bands: int) -> tuple[int, int, int]:
+    """The input shape that `dependency_tokens` expects of an encoder: [1, frames, mel_bands]."""
+    return 1, _PROBE_TOKENS * FRAMES_PER_TOKEN, mel_bands
+
+
+def revive_residuals(net: nn.Module) -> None:
+    """Give zero-initialised residual branches (timm's `zero_init_last`) weight again.
+
+    A fresh timm ResNet has branches that are exactly 0: any check of halo, export or drift on
+    random weights would look far too good.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d) and not bool(module.weight.any()):
+            nn.init.ones_(module.weight)
+
+
+def as_float32(tensor: Tensor) -> Tensor:
+    """Leave autocast: the attention head and the losses always work in float32."""
+    return tensor.float()

@@ -1,0 +1,158 @@
+"""Weakly labelled recordings in the BirdCLEF 2021 layout, decoded and ready to be cropped."""
+
+from __future__ import annotations
+
+import ast
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recorder.detect.mel import (
+    FRAMES_PER_TOKEN,
+    SAMPLE_RATE_HZ,
+    TOKEN_SAMPLES,
+    MelConfig,
+    log_mel,
+    samples_needed,
+)
+from recorder.errors import AudioFileError, ConfigError
+from recorder.sound.audiofile import AUDIO_SUFFIXES, read_mono
+
+_BAND_EXCESS = 3.0
+"""A band counts where its power is three times its own median over the clip."""
+_ACTIVE_BELOW_LOUD = 10.0 ** (-10 / 10)
+"""A frame is active down to 10 dB below the clip's loud parts."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of `train_metadata.csv`: a recording with one species name for the whole of it."""
+
+    path: Path
+    label: str
+    secondary_labels: tuple[str, ...]
+    scientific_name: str
+    common_name: str
+    author: str
+    licence: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A decoded clip."""
+
+    clip: Clip
+    samples: NDArray[np.int16]  # 32 kHz mono, full scale 32767
+    active: NDArray[np.bool_]  # [frames]: the loud stretches, hop 312.5 samples
+
+    def piece(self, begin: int, length: int) -> NDArray[np.float32]:
+        """[length] samples from `begin`, silence where the recording has none."""
+        out = np.zeros(length, np.float32)
+        inside = self.samples[max(0, begin) : max(0, begin + length)]
+        start = max(0, -begin)
+        out[start : start + len(inside)] = inside * np.float32(1 / 32767)
+        return out
+
+
+def read_clips(dataset: Path, split: str | None) -> list[Clip]:
+    """The clips of one split of `split_by_session.csv`, or of all when `split` is None.
+
+    Raises ConfigError when a table is missing, or when a listed clip has no audio.
+    """
+    wanted: set[str] | None = None
+    if split is not None:
+        rows = _read_table(dataset / "split_by_session.csv")
+        wanted = {row["filename"] for row in rows if row["split"] == split}
+    clips = [
+        _clip(dataset, row)
+        for row in _read_table(dataset / "train_metadata.csv")
+        if wanted is None or row["filename"] in wanted
+    ]
+    missing = [clip.path for clip in clips if not clip.path.is_file()]
+    if missing:
+        raise ConfigError(
+            f"{len(missing)} clips of {dataset / 'train_metadata.csv'} have no audio, "
+            f"the first is {missing[0]}: put it there or take out its row"
+        )
+    return clips
+
+
+def core_labels(dataset: Path) -> list[str]:
+    """The labels marked `in_core_set` in `split_by_session.csv`, sorted; all without a mark."""
+    rows = _read_table(dataset / "split_by_session.csv")
+    core = {row["primary_label"] for row in rows if row.get("in_core_set", "1") == "1"}
+    return sorted(core)
+
+
+def load_recordings(clips: Iterable[Clip], mel: MelConfig) -> list[Recording]:
+    """Decode every clip; AudioFileError names the one that cannot be read."""
+    return [_load(clip, mel) for clip in clips]
+
+
+def load_noise(folders: Iterable[Path], excluded: Iterable[str]) -> list[NDArray[np.int16]]:
+    """Every background below `folders`, except files whose name holds an excluded word."""
+    words = tuple(excluded)
+    paths = [
+        path
+        for folder in folders
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in AUDIO_SUFFIXES and not any(word in path.name for word in words)
+    ]
+    if not paths:
+        raise ConfigError(f"no noise found in {', '.join(map(str, folders))}")
+    return [_to_int16(read_mono(path, SAMPLE_RATE_HZ)) for path in paths]
+
+
+def activity(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which frames of a log-mel [frames, bands] are loud against the clip's own background.
+
+    The rise of each band over its median is summed over the bands, smoothed over 5 frames and
+    compared with its 95th percentile: steady noise drops out, whatever its colour.
+    """
+    power = 10.0 ** frames.astype(np.float64)
+    excess = np.maximum(0.0, power - _BAND_EXCESS * np.median(power, axis=0)).sum(axis=1)
+    smooth = np.convolve(excess, np.full(5, 0.2), mode="same")
+    loud = np.quantile(smooth, 0.95)
+    return smooth > max(_ACTIVE_BELOW_LOUD * loud, 1e-9)
+
+
+def _load(clip: Clip, mel: MelConfig) -> Recording:
+    try:
+        samples = read_mono(clip.path, SAMPLE_RATE_HZ)
+    except AudioFileError as error:
+        raise AudioFileError(f"{clip.path}: {error}") from error
+    tokens = -(-len(samples) // TOKEN_SAMPLES)
+    padded = np.pad(samples, (0, max(0, samples_needed(tokens, mel) - len(samples))))
+    frames = len(samples) * FRAMES_PER_TOKEN // TOKEN_SAMPLES
+    active = activity(log_mel(padded, tokens, mel)[: max(1, frames)])
+    return Recording(clip, _to_int16(samples), active)
+
+
+def _to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    return np.rint(np.clip(samples, -1.0, 1.0) * 32767).astype(np.int16)
+
+
+def _clip(dataset: Path, row: dict[str, str]) -> Clip:
+    secondary = ast.literal_eval(row["secondary_labels"] or "[]")
+    return Clip(
+        path=dataset / "train_short_audio" / row["primary_label"] / row["filename"],
+        label=row["primary_label"],
+        secondary_labels=tuple(str(label) for label in secondary),
+        scientific_name=row["scientific_name"],
+        common_name=row["common_name"],
+        author=row["author"],
+        licence=row["license"],
+        url=row["url"],
+    )
+
+
+def _read_table(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise ConfigError(f"{path} is missing: the dataset must have the BirdCLEF 2021 layout")
+    with path.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))

@@ -1,0 +1,262 @@
+"""The training loop: scenes in, a checkpoint that holds everything out. Read it top to bottom."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from recorder.detect.mel import TOKENS_PER_CHUNK, MelConfig
+from recorder.detect.metrics import best_threshold, evaluate
+from recorder.errors import ConfigError
+from train.augment import colour_and_mask
+from train.config import TrainConfig
+from train.data import Clip, core_labels, load_noise, load_recordings, read_clips
+from train.front_end import TorchLogMel
+from train.losses import global_loss
+from train.scenes import SceneMaker
+from train.segmenter import Segmenter, SegmenterConfig
+from train.soundscapes import read_soundscapes, score_soundscapes, soundscape_log_mel, stacked
+
+CHECKPOINT_NAME = "checkpoint.pt"
+_LOG_EVERY = 25
+
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+"""samples [scenes, samples], target and known [scenes, chunks, classes], weak [scenes]."""
+
+
+class SceneBatches(Dataset[Batch]):
+    """Batch number `step`, the same for the same seed whatever the worker or the machine."""
+
+    def __init__(self, maker: SceneMaker, config: TrainConfig) -> None:
+        self._maker = maker
+        self._config = config
+
+    def __len__(self) -> int:
+        return self._config.steps
+
+    def __getitem__(self, step: int) -> Batch:
+        config = self._config
+        rng = np.random.default_rng((config.seed, step))
+        chunks = int(rng.choice(config.scene_chunks, p=config.scene_chances))
+        count = max(1, round(config.batch_chunks / chunks))
+        scenes = [self._maker.make(rng, chunks) for _ in range(count)]
+        return (
+            torch.from_numpy(np.stack([scene.samples for scene in scenes])),
+            torch.from_numpy(np.stack([scene.target for scene in scenes])),
+            torch.from_numpy(np.stack([scene.known for scene in scenes])),
+            torch.tensor([scene.weak for scene in scenes]),
+        )
+
+
+def fit(config: TrainConfig, config_path: Path, out: Path) -> Path:
+    """Train step 1 of the paper (§2.4) and return the checkpoint's path.
+
+    Resumes from `out/checkpoint.pt` when it is there. Every `evaluate_every` steps the averaged
+    weights are scored on the dataset's soundscapes and everything is written down: the log as
+    JSON lines in `out/log.jsonl`, the state in the checkpoint (temporary file, fsync, rename).
+    """
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    mel = MelConfig()
+    dataset = config_path.parent / config.dataset
+    clips = read_clips(dataset, "train")
+    core = core_labels(dataset)
+    labels = core + sorted({clip.label for clip in clips} - set(core))
+    maker = SceneMaker(
+        load_recordings(clips, mel),
+        load_noise([config_path.parent / folder for folder in config.noise], config.noise_excluded),
+        labels=labels,
+        core=set(core),
+        config=config.scenes,
+        mel=mel,
+    )
+    judge = Judge(dataset, core, mel)
+    net = Segmenter(_segmenter_config(config, len(labels)), mel)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = WeightAverage(net, config.average_decay)
+    optimizer = torch.optim.AdamW(_decay_groups(net, config.weight_decay), config.learning_rate)
+    state = {"step": 0}
+    path = out / CHECKPOINT_NAME
+    if path.is_file():
+        state["step"] = _resume(path, net, average, optimizer, config)
+    front_end = TorchLogMel(mel)
+    started = time.monotonic()
+    for step, batch in _batches(SceneBatches(maker, config), state["step"]):
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * _schedule(step, config)
+        loss = _loss(net, front_end, batch, torch.Generator().manual_seed(config.seed + step))
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss.item()} at step {step}: lower the rate")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        optimizer.step()
+        average.update(net)
+        done = step + 1
+        if done % _LOG_EVERY == 0:
+            _log(out, step=done, loss=loss.item(), elapsed_s=time.monotonic() - started)
+        if done % config.evaluate_every == 0 or done == config.steps:
+            _log(out, step=done, **judge.judge(average.net))
+            _save(path, net, average, optimizer, config, done, labels, core, clips)
+    return path
+
+
+class WeightAverage:
+    """A moving average of the weights: the copy that is evaluated and exported."""
+
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        self.net = deepcopy(net).eval()
+        self._decay = decay
+        self._updates = 0
+
+    @torch.no_grad()
+    def update(self, net: nn.Module) -> None:
+        """Blend in the current weights; young averages forget faster, so that noise drops out."""
+        self._updates += 1
+        keep = min(self._decay, self._updates / (self._updates + 10))
+        for kept, new in zip(self.net.state_dict().values(), net.state_dict().values(), strict=True):
+            if kept.dtype.is_floating_point:
+                kept.lerp_(new, 1.0 - keep)
+            else:
+                kept.copy_(new)
+
+
+class Judge:
+    """Scores a net on the labelled soundscapes of unseen sessions, ten minutes at once."""
+
+    def __init__(self, dataset: Path, core: list[str], mel: MelConfig) -> None:
+        self._classes = len(core)
+        self._soundscapes = read_soundscapes(dataset, core)
+        self._log_mels = [soundscape_log_mel(one, mel) for one in self._soundscapes]
+
+    def judge(self, net: nn.Module) -> dict[str, float]:
+        def token_logits(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+            with torch.no_grad():
+                logits: Tensor = net(torch.from_numpy(frames).unsqueeze(0))
+            return logits[0, :, : self._classes].numpy()
+
+        scores = np.concatenate(score_soundscapes(self._log_mels, token_logits))
+        truth, known = stacked(self._soundscapes)
+        threshold = best_threshold(scores, truth, known)
+        return {"threshold": threshold, **vars(evaluate(scores, truth, known, threshold))}
+
+
+def _loss(
+    net: nn.Module, front_end: nn.Module, batch: Batch, generator: torch.Generator
+) -> Tensor:
+    samples, target, known, weak = batch
+    scenes, chunks, classes = target.shape
+    with torch.no_grad():
+        log_mel = front_end(samples, chunks * TOKENS_PER_CHUNK)
+        log_mel = colour_and_mask(log_mel, generator)
+    logits = net(log_mel)
+    composed, crops = logits[~weak], logits[weak]
+    per_chunk = global_loss(
+        composed.reshape(-1, TOKENS_PER_CHUNK, classes),
+        target[~weak].flatten(0, 1),
+        known[~weak].flatten(0, 1),
+    )
+    per_crop = global_loss(crops, target[weak][:, 0], known[weak][:, 0])
+    # A crop counts as much as the chunks it is made of.
+    return (per_chunk.sum() + chunks * per_crop.sum()) / (scenes * chunks)
+
+
+def _segmenter_config(config: TrainConfig, classes: int) -> SegmenterConfig:
+    return SegmenterConfig(
+        classes=classes,
+        backbone=config.backbone,
+        width=config.width,
+        background_tokens=config.background_tokens,
+        pretrained=config.pretrained,
+    )
+
+
+def _batches(batches: SceneBatches, first_step: int) -> Iterator[tuple[int, Batch]]:
+    steps = range(first_step, len(batches))
+    loader = DataLoader(batches, batch_size=None, sampler=steps, num_workers=1, prefetch_factor=8)
+    yield from zip(steps, loader, strict=True)
+
+
+def _schedule(step: int, config: TrainConfig) -> float:
+    """A short warm-up, then a cosine to 0."""
+    rise = min(1.0, (step + 1) / config.warmup_steps)
+    return float(rise * 0.5 * (1.0 + np.cos(np.pi * step / config.steps)))
+
+
+def _decay_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Biases and normalisation weights are not decayed."""
+    matrices = [p for p in net.parameters() if p.ndim > 1]
+    vectors = [p for p in net.parameters() if p.ndim <= 1]
+    return [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+
+
+def _save(
+    path: Path,
+    net: nn.Module,
+    average: WeightAverage,
+    optimizer: torch.optim.Optimizer,
+    config: TrainConfig,
+    step: int,
+    labels: list[str],
+    core: list[str],
+    clips: list[Clip],
+) -> None:
+    names = {clip.label: (clip.scientific_name, clip.common_name) for clip in clips}
+    sources = [(clip.path.name, clip.label, clip.author, clip.licence, clip.url) for clip in clips]
+    content = {
+        "config": config.to_dict(),
+        "segmenter": _segmenter_config(config, len(labels)).to_dict(),
+        "step": step,
+        "labels": labels,
+        "core": core,
+        "names": names,
+        "sources": sources,
+        "net": net.state_dict(),
+        "average": average.net.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as stream:
+        torch.save(content, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def _resume(
+    path: Path,
+    net: nn.Module,
+    average: WeightAverage,
+    optimizer: torch.optim.Optimizer,
+    config: TrainConfig,
+) -> int:
+    content = torch.load(path, weights_only=True)
+    if content["config"] != config.to_dict():
+        raise ConfigError(
+            f"{path} was written by another configuration: choose another --out folder, or "
+            "delete the checkpoint to start over"
+        )
+    net.load_state_dict(content["net"])
+    average.net.load_state_dict(content["average"])
+    optimizer.load_state_dict(content["optimizer"])
+    return int(content["step"])
+
+
+def _log(out: Path, **entry: float) -> None:
+    with (out / "log.jsonl").open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps({key: round(value, 5) for key, value in entry.items()}) + "\n")

@@ -1,0 +1,291 @@
+"""Training scenes: weak crops, and soundscapes composed on the fly from loud stretches.
+
+A *weak* scene is a crop with the clip's label on the whole of it (§2.2 smart crop, §2.1 union
+MixUp). A *composed* scene places loud stretches of 0 to a few clips over a noise bed; because it
+is known where they lie, every 5-s chunk has its own label. Mixing happens on waveforms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from recorder.detect.mel import (
+    CHUNK_S,
+    FRAMES_PER_TOKEN,
+    SAMPLE_RATE_HZ,
+    TOKEN_SAMPLES,
+    TOKENS_PER_CHUNK,
+    MelConfig,
+    samples_needed,
+)
+from train.data import Recording
+
+Samples = NDArray[np.float32]
+Floats = NDArray[np.float32]
+
+_FRAMES_PER_CHUNK = FRAMES_PER_TOKEN * TOKENS_PER_CHUNK
+_POOL_SAMPLES = 90 * SAMPLE_RATE_HZ
+_SURE_FRAMES = 10
+"""A chunk with 0.1 s of loud frames holds the call; with fewer it is unknown."""
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """How scenes are made; levels in dB, times in seconds."""
+
+    composed_share: float = 0.67
+    snr_db: tuple[float, float] = (-3.0, 20.0)
+    weak_snr_db: tuple[float, float] = (0.0, 25.0)
+    bed_dbfs: tuple[float, float] = (-60.0, -25.0)
+    bed_chance: float = 0.9
+    stretch_s: tuple[float, float] = (1.5, 8.0)
+    speed: float = 0.06
+    """Up to this share faster or slower, pitch and all, for half of the sources."""
+    filter_chance: float = 0.3
+    mixup_chance: float = 0.5
+    mixup_alpha: float = 4.5
+    edge_crop_share: float = 0.2
+    """§2.2: this share of weak crops comes from a clip's first or last 5 s."""
+    secondary_target: float = 0.995
+    auxiliary_weight: float = 0.5
+    """How often a class outside the core set is drawn, relative to one inside."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One training example of `chunks` 5-s chunks."""
+
+    samples: Samples  # [samples_needed(chunks * 16)]
+    target: Floats  # [chunks, classes] in 0..1
+    known: Floats  # [chunks, classes]: 0 leaves the pair out of the loss
+    weak: bool
+    """The label is true of the record, not of each chunk: all rows of `target` are equal."""
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    recording: Recording
+    samples: Samples
+    active: NDArray[np.bool_]  # [frames]
+
+
+class SceneMaker:
+    """Makes scenes of any length from decoded recordings and noise."""
+
+    def __init__(
+        self,
+        recordings: list[Recording],
+        noise: list[NDArray[np.int16]],
+        *,
+        labels: list[str],
+        core: set[str],
+        config: SceneConfig,
+        mel: MelConfig,
+    ) -> None:
+        self._noise = noise
+        self._config = config
+        self._mel = mel
+        self._index = {label: index for index, label in enumerate(labels)}
+        self._by_label = {
+            label: [recording for recording in recordings if recording.clip.label == label]
+            for label in labels
+        }
+        weights = np.array([
+            np.sqrt(len(self._by_label[label]))
+            * (1.0 if label in core else config.auxiliary_weight)
+            for label in labels
+        ])
+        self._coloured = _noise_pool(np.random.default_rng(0))
+        self._labels = labels
+        self._chances = weights / weights.sum()
+
+    def make(self, rng: np.random.Generator, chunks: int) -> Scene:
+        """One scene of `chunks` chunks, all of it decided by `rng`."""
+        length = samples_needed(chunks * TOKENS_PER_CHUNK, self._mel)
+        if rng.random() < self._config.composed_share:
+            return self._composed(rng, chunks, length)
+        return self._weak(rng, chunks, length)
+
+    def _composed(self, rng: np.random.Generator, chunks: int, length: int) -> Scene:
+        config = self._config
+        target = np.zeros((chunks, len(self._labels)), np.float32)
+        known = np.ones_like(target)
+        mix, bed_rms = self._bed(rng, length)
+        for _ in range(_source_count(rng, chunks)):
+            recording = self._draw(rng)
+            snr_db = rng.uniform(*config.snr_db)
+            for _ in range(1 + rng.poisson(chunks * CHUNK_S / 15.0) if chunks > 1 else 1):
+                stretch = self._stretch(rng, recording, length)
+                gain = bed_rms * _from_db(snr_db + rng.uniform(-2, 2)) / _loud_rms(stretch.samples)
+                room = length - len(stretch.samples)
+                begin = int(rng.integers(-len(stretch.samples) // 3, room + 1))
+                _add(mix, stretch.samples * np.float32(gain), begin)
+                self._label(target, known, stretch, begin)
+        return Scene(_limited(mix), target, known, weak=False)
+
+    def _weak(self, rng: np.random.Generator, chunks: int, length: int) -> Scene:
+        config = self._config
+        record = np.zeros(len(self._labels), np.float32)
+        share = rng.beta(config.mixup_alpha, config.mixup_alpha)
+        gains = (share, 1.0 - share) if rng.random() < config.mixup_chance else (1.0,)
+        mix, bed_rms = self._bed(rng, length)
+        loud_rms = bed_rms * _from_db(rng.uniform(*config.weak_snr_db))
+        for gain in gains:
+            recording = self._draw(rng)
+            crop = self._vary(rng, _smart_crop(rng, recording, length, config.edge_crop_share))
+            mix += crop[:length] * np.float32(gain * loud_rms / _loud_rms(crop))
+            for label in recording.clip.secondary_labels:
+                if label in self._index:
+                    column = self._index[label]
+                    record[column] = max(record[column], config.secondary_target)
+            record[self._index[recording.clip.label]] = 1.0
+        target = np.tile(record, (chunks, 1))
+        return Scene(_limited(mix), target, np.ones_like(target), weak=True)
+
+    def _draw(self, rng: np.random.Generator) -> Recording:
+        label = self._labels[int(rng.choice(len(self._labels), p=self._chances))]
+        recordings = self._by_label[label]
+        return recordings[int(rng.integers(len(recordings)))]
+
+    def _bed(self, rng: np.random.Generator, length: int) -> tuple[Samples, float]:
+        """A noise bed and its RMS: recorded noise, sometimes two, with white or pink beneath."""
+        rms = _from_db(rng.uniform(*self._config.bed_dbfs))
+        coloured = self._coloured[int(rng.integers(len(self._coloured)))]
+        begin = int(rng.integers(_POOL_SAMPLES - length))
+        bed = coloured[begin : begin + length] * np.float32(_from_db(rng.uniform(-40.0, -10.0)))
+        if rng.random() < self._config.bed_chance:
+            bed += self._looped_noise(rng, length)
+            if rng.random() < 0.3:
+                bed += self._looped_noise(rng, length) * np.float32(_from_db(rng.uniform(-15, 0)))
+        return bed * np.float32(rms / max(_rms(bed), 1e-9)), rms
+
+    def _looped_noise(self, rng: np.random.Generator, length: int) -> Samples:
+        noise = self._noise[int(rng.integers(len(self._noise)))]
+        begin = int(rng.integers(len(noise)))
+        looped = np.resize(np.roll(noise, -begin), length).astype(np.float32)
+        return looped / np.float32(max(_rms(looped), 1.0))
+
+    def _stretch(self, rng: np.random.Generator, recording: Recording, length: int) -> _Stretch:
+        """A loud stretch, faded at both ends, with its active frames on its own time axis."""
+        wanted = int(rng.uniform(*self._config.stretch_s) * SAMPLE_RATE_HZ)
+        size = min(wanted, length, len(recording.samples))
+        loud = np.flatnonzero(recording.active)
+        anchor = int(rng.choice(loud)) if len(loud) else 0
+        begin = anchor * TOKEN_SAMPLES // FRAMES_PER_TOKEN - int(rng.uniform(0.1, 0.9) * size)
+        begin = int(np.clip(begin, 0, len(recording.samples) - size))
+        first = begin * FRAMES_PER_TOKEN // TOKEN_SAMPLES
+        active = recording.active[first : first + size * FRAMES_PER_TOKEN // TOKEN_SAMPLES]
+        raw = recording.piece(begin, size)
+        varied = _faded(self._vary(rng, raw))
+        places = np.arange(len(varied) * FRAMES_PER_TOKEN // TOKEN_SAMPLES)
+        places = np.minimum(places * size // max(1, len(varied)), max(0, len(active) - 1))
+        return _Stretch(recording, varied, active[places] if len(active) else places > 0)
+
+    def _vary(self, rng: np.random.Generator, samples: Samples) -> Samples:
+        """Another individual at another distance: speed (with pitch), and a gentle filter."""
+        if rng.random() < 0.5:
+            factor = rng.uniform(1.0 - self._config.speed, 1.0 + self._config.speed)
+            kept = len(samples)
+            samples = soxr.resample(samples, SAMPLE_RATE_HZ * factor, SAMPLE_RATE_HZ, "MQ")
+            samples = np.pad(samples, (0, max(0, kept - len(samples))))[:kept]
+        if rng.random() < self._config.filter_chance:
+            pole = rng.uniform(0.0, 0.7)
+            samples = lfilter([1.0 - pole], [1.0, -pole], samples).astype(np.float32)
+        return samples.astype(np.float32, copy=False)
+
+    def _label(self, target: Floats, known: Floats, stretch: _Stretch, begin: int) -> None:
+        """Write a placed stretch into the chunk labels; what is not sure becomes unknown."""
+        chunks = len(target)
+        first = begin * FRAMES_PER_TOKEN // TOKEN_SAMPLES
+        frames = first + np.arange(len(stretch.active))
+        inside = (frames >= 0) & (frames < chunks * _FRAMES_PER_CHUNK)
+        chunk_of = frames[inside] // _FRAMES_PER_CHUNK
+        loud = np.bincount(chunk_of, stretch.active[inside], minlength=chunks)
+        touched = np.bincount(chunk_of, minlength=chunks) > 0
+        column = self._index[stretch.recording.clip.label]
+        sure = loud >= _SURE_FRAMES
+        known[touched & ~sure & (target[:, column] == 0), column] = 0.0
+        target[sure, column] = 1.0
+        known[sure, column] = 1.0
+        for label in stretch.recording.clip.secondary_labels:
+            if label in self._index:
+                other = self._index[label]
+                known[touched & (target[:, other] == 0), other] = 0.0
+
+
+def _source_count(rng: np.random.Generator, chunks: int) -> int:
+    """How many individuals call; longer scenes hold more, and some hold none."""
+    if chunks == 1:
+        return int(rng.choice(4, p=(0.2, 0.4, 0.28, 0.12)))
+    return int(min(6, rng.poisson(1.0 + 0.5 * chunks**0.5)))
+
+
+def _smart_crop(
+    rng: np.random.Generator, recording: Recording, length: int, edge_share: float
+) -> Samples:
+    """§2.2(1): a share from the first or last 5 s, moved inwards by 0-2 s; else anywhere loud."""
+    spare = len(recording.samples) - length
+    if spare <= 0:
+        return recording.piece(-int(rng.integers(0, -spare + 1)), length)
+    if rng.random() < edge_share:
+        shift = min(spare, int(rng.uniform(0.0, 2.0) * SAMPLE_RATE_HZ))
+        return recording.piece(shift if rng.random() < 0.5 else spare - shift, length)
+    begin = 0
+    for _ in range(3):
+        begin = int(rng.integers(0, spare + 1))
+        first = begin * FRAMES_PER_TOKEN // TOKEN_SAMPLES
+        frames = length * FRAMES_PER_TOKEN // TOKEN_SAMPLES
+        if recording.active[first : first + frames].sum() >= _SURE_FRAMES:
+            break
+    return recording.piece(begin, length)
+
+
+def _noise_pool(rng: np.random.Generator) -> list[Samples]:
+    """A minute each of white noise and of noise that falls towards high frequencies; RMS 1."""
+    white = rng.standard_normal(_POOL_SAMPLES, np.float32)
+    fallen = [lfilter([1.0], [1.0, -pole], white) for pole in (0.5, 0.7, 0.8, 0.9, 0.95)]
+    return [white] + [(noise / _rms(noise)).astype(np.float32) for noise in fallen]
+
+
+def _add(mix: Samples, samples: Samples, begin: int) -> None:
+    start, stop = max(0, begin), min(len(mix), begin + len(samples))
+    if stop > start:
+        mix[start:stop] += samples[start - begin : stop - begin]
+
+
+def _faded(samples: Samples, fade_samples: int = 640) -> Samples:
+    """20 ms ramps, so that the cut itself is not a sound."""
+    ramp = np.linspace(0.0, 1.0, min(fade_samples, len(samples) // 2), dtype=np.float32)
+    if len(ramp):
+        samples = samples.copy()
+        samples[: len(ramp)] *= ramp
+        samples[-len(ramp) :] *= ramp[::-1]
+    return samples
+
+
+def _loud_rms(samples: Samples) -> float:
+    """The RMS of the loud parts: the 95th percentile over 20-ms blocks, as METHOD.md says."""
+    blocks = samples[: len(samples) // 640 * 640].reshape(-1, 640)
+    if not len(blocks):
+        return max(_rms(samples), 1e-6)
+    return max(float(np.quantile(np.sqrt(np.square(blocks).mean(axis=1)), 0.95)), 1e-6)
+
+
+def _rms(samples: NDArray[Any]) -> float:
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float32))))
+
+
+def _from_db(level_db: float) -> float:
+    return float(10.0 ** (level_db / 20.0))
+
+
+def _limited(mix: Samples) -> Samples:
+    """As a recorder would keep it: never above full scale."""
+    peak = float(np.abs(mix).max())
+    return mix if peak <= 0.98 else mix * np.float32(0.98 / peak)

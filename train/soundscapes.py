@@ -1,0 +1,108 @@
+"""Labelled soundscapes: the truth per 5-s chunk, and what a model says about them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recorder.detect.mel import (
+    CHUNK_S,
+    CHUNK_SAMPLES,
+    SAMPLE_RATE_HZ,
+    TOKENS_PER_CHUNK,
+    MelConfig,
+    log_mel,
+    samples_needed,
+)
+from recorder.detect.postprocess import chunk_probabilities
+from recorder.errors import ConfigError
+from recorder.sound.audiofile import read_mono
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Soundscape:
+    """One recording with labels for every chunk."""
+
+    path: Path
+    truth: Bools  # [chunks, classes]
+    known: Bools  # [chunks, classes]: False where a background species may be audible
+
+
+def read_soundscapes(dataset: Path, labels: list[str]) -> list[Soundscape]:
+    """All soundscapes of a BirdCLEF 2021 layout; ConfigError when there is none.
+
+    `train_soundscape_events.csv`, where it exists, names in `possible` the species that may be
+    in the background of a source clip: unknown in the rows it touches.
+    """
+    folder = dataset / "train_soundscapes"
+    paths = {_row_prefix(path): path for path in sorted(folder.glob("*.ogg"))}
+    if not paths:
+        raise ConfigError(f"no soundscape (*.ogg) in {folder}")
+    column = {label: index for index, label in enumerate(labels)}
+    ends: dict[str, dict[int, list[str]]] = {prefix: {} for prefix in paths}
+    with (dataset / "train_soundscape_labels.csv").open(newline="", encoding="utf-8") as lines:
+        for row in csv.DictReader(lines):
+            prefix = f"{row['audio_id']}_{row['site']}"
+            ends[prefix][int(float(row["seconds"]))] = row["birds"].split()
+    possible = _possible(dataset / "train_soundscape_events.csv")
+    result = []
+    for prefix, path in paths.items():
+        chunks = max(ends[prefix]) // int(CHUNK_S)
+        truth = np.zeros((chunks, len(labels)), bool)
+        for end_s, birds in ends[prefix].items():
+            for bird in birds:
+                if bird in column:
+                    truth[end_s // int(CHUNK_S) - 1, column[bird]] = True
+        known = np.ones_like(truth)
+        for start_s, end_s_event, birds in possible.get(path.name, []):
+            rows = slice(int(start_s // CHUNK_S), int(np.ceil(end_s_event / CHUNK_S)))
+            for bird in birds:
+                if bird in column:
+                    known[rows, column[bird]] = False
+        result.append(Soundscape(path, truth, known | truth))
+    return result
+
+
+def soundscape_log_mel(soundscape: Soundscape, mel: MelConfig) -> Floats:
+    """The log-mel of the labelled chunks, [chunks * 512, mel_bands]."""
+    samples = read_mono(soundscape.path, SAMPLE_RATE_HZ)[: len(soundscape.truth) * CHUNK_SAMPLES]
+    tokens = len(soundscape.truth) * TOKENS_PER_CHUNK
+    padded = np.pad(samples, (0, samples_needed(tokens, mel) - len(samples)))
+    return log_mel(padded, tokens, mel)
+
+
+def score_soundscapes(
+    log_mels: list[Floats], token_logits: Callable[[Floats], Floats]
+) -> list[Floats]:
+    """Chunk probabilities [chunks, classes] of each soundscape, all tokens in one window."""
+    return [chunk_probabilities(token_logits(frames)) for frames in log_mels]
+
+
+def stacked(soundscapes: list[Soundscape]) -> tuple[Bools, Bools]:
+    """(truth, known) over the rows of all soundscapes, [rows, classes] each."""
+    truth = np.concatenate([soundscape.truth for soundscape in soundscapes])
+    known = np.concatenate([soundscape.known for soundscape in soundscapes])
+    return truth, known
+
+
+def _possible(path: Path) -> dict[str, list[tuple[float, float, list[str]]]]:
+    found: dict[str, list[tuple[float, float, list[str]]]] = {}
+    if path.is_file():
+        with path.open(newline="", encoding="utf-8") as lines:
+            for row in csv.DictReader(lines):
+                entry = (float(row["start_s"]), float(row["end_s"]), row["possible"].split())
+                found.setdefault(row["file"], []).append(entry)
+    return found
+
+
+def _row_prefix(path: Path) -> str:
+    """`<audio id>_<site>` of `<audio id>_<site>_<date>.ogg`."""
+    return "_".join(path.stem.split("_")[:2])
