@@ -38,7 +38,12 @@ def create_backbone(name: str, in_channels: int, *, pretrained: bool = False) ->
             "resnext50_32x4d (python -c 'import timm; print(timm.list_models())' lists them)"
         )
     net: nn.Module = timm.create_model(
-        base, pretrained=pretrained, in_chans=in_channels, num_classes=0, global_pool="", **options
+        base,
+        pretrained=pretrained,
+        in_chans=in_channels,
+        num_classes=0,
+        global_pool="",
+        **options,
     )
     return net
 
@@ -57,21 +62,19 @@ def feature_shape(backbone: nn.Module, in_channels: int, mel_bands: int) -> tupl
 
 
 def dependency_tokens(net: nn.Module, input_shape: tuple[int, ...], frames_axis: int) -> int:
-    """How many tokens to each side an output token depends on, measured by poking one token.
+    """How many tokens to each side an output token depends on: the exact halo.
 
     `net` maps an input of `input_shape` (its frames on `frames_axis`, 64 tokens long) to
-    [1, 64, features]. Raises BackboneError when the poke is felt over half the probe or more:
+    [1, 64, features]. One token of the input is NaN, and NaN travels along every connection,
+    however small its weight. Raises BackboneError when it arrives over half the probe away:
     then the field is not bounded.
     """
-    generator = torch.Generator().manual_seed(0)
-    quiet = torch.randn(input_shape, generator=generator)
-    poked = quiet.clone()
+    poked = torch.zeros(input_shape)
     middle = _PROBE_TOKENS // 2
-    poked.narrow(frames_axis, middle * FRAMES_PER_TOKEN, FRAMES_PER_TOKEN).add_(3.0)
+    poked.narrow(frames_axis, middle * FRAMES_PER_TOKEN, FRAMES_PER_TOKEN).fill_(torch.nan)
     with torch.no_grad():
-        change = (net(poked) - net(quiet)).abs().amax(dim=(0, 2))
-    felt = torch.nonzero(change > 0).flatten()
-    reach = int((felt - middle).abs().max()) if len(felt) else 0
+        felt = torch.nonzero(net(poked).isnan().any(2)[0]).flatten()
+    reach = int((felt - middle).abs().max())
     if reach >= middle - 1:
         raise BackboneError(
             "the receptive field is not bounded in time (squeeze-excite, global pooling or "
@@ -84,17 +87,6 @@ def dependency_tokens(net: nn.Module, input_shape: tuple[int, ...], frames_axis:
 def probe_shape(mel_bands: int) -> tuple[int, int, int]:
     """The input shape that `dependency_tokens` expects of an encoder: [1, frames, mel_bands]."""
     return 1, _PROBE_TOKENS * FRAMES_PER_TOKEN, mel_bands
-
-
-def revive_residuals(net: nn.Module) -> None:
-    """Give zero-initialised residual branches (timm's `zero_init_last`) weight again.
-
-    A fresh timm ResNet has branches that are exactly 0: any check of halo, export or drift on
-    random weights would look far too good.
-    """
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d) and not bool(module.weight.any()):
-            nn.init.ones_(module.weight)
 
 
 def as_float32(tensor: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Measures call contours from recordings: `python -m train.contours DATASET OUT.json`.
 
-A contour is what the ear follows in a call: a few spectral ridges (frequency and amplitude every
-8 ms) and, for buzzes and harsh notes, the noise left between them in a few bands. `train.synth`
-sings it again. Numbers leave the recording, its audio never does.
+A contour is what the ear follows in a call: a few spectral ridges (frequency and amplitude
+every 6 ms) and, for buzzes and harsh notes, the noise left between them in a few bands.
+`train.synth` sings it again. Numbers leave the recording, its audio never does.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import csv
 import json
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ import numpy.typing as npt
 import soundfile
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal import ShortTimeFFT
+
+from recorder.errors import UsageError
 
 Floats = npt.NDArray[np.float64]
 
@@ -58,7 +61,7 @@ TAKES = (
     Take("antrostomus_noctitherus", "XC32245", 130.7, 131.9, 900, 3500),
     Take("chlorophonia_musica", "XC173675", 63.6, 64.6, 3000, 12000),
     Take("chlorophonia_musica", "XC173675", 71.6, 72.4, 3000, 12000),
-    Take("coccyzus_vieilloti", "XC48509", 3.6, 6.6, 700, 12000),
+    Take("coccyzus_vieilloti", "XC48509", 3.6, 5.6, 700, 12000),
     Take("elaenia_martinica", "XC308515", 7.85, 8.5, 2000, 12000),
     Take("elaenia_martinica", "XC32091", 4.9, 5.3, 2000, 12000),
     Take("elaenia_martinica", "XC794001", 18.6, 20.7, 2000, 12000),
@@ -72,9 +75,6 @@ TAKES = (
     Take("myiarchus_antillarum", "XC32244", 40.8, 41.8, 2500, 6000),
     Take("setophaga_adelaidae", "XC173620", 50.1, 52.9, 2000, 9000),
     Take("setophaga_adelaidae", "XC308510", 0.5, 3.2, 2000, 12000),
-    Take("setophaga_adelaidae", "XC373567", 42.9, 44.7, 2000, 9000),
-    Take("setophaga_angelae", "XC32232", 3.0, 6.5, 5000, 13000),
-    Take("setophaga_angelae", "XC682521", 1.9, 3.9, 5000, 12000),
     Take("tyrannus_dominicensis", "XC173443", 11.8, 12.5, 3500, 12000),
     Take("tyrannus_dominicensis", "XC173642", 7.5, 8.0, 3300, 12000),
     Take("vireo_altiloquus", "XC173662", 4.6, 5.9, 2000, 7000),
@@ -98,7 +98,7 @@ def main() -> None:
 def measure_takes(dataset: Path, takes: tuple[Take, ...]) -> dict[str, dict[str, object]]:
     """Measures every take, by label, with its source and licence.
 
-    Raises ValueError for a recording that is not in the train split: the example is heard by
+    Raises UsageError for a recording that is not in the train split: the example is heard by
     models that are judged on the others.
     """
     metadata = _rows_by_filename(dataset / "train_metadata.csv")
@@ -108,7 +108,7 @@ def measure_takes(dataset: Path, takes: tuple[Take, ...]) -> dict[str, dict[str,
     for take in takes:
         filename = f"{take.recording}.ogg"
         if split[filename]["split"] != "train":
-            raise ValueError(f"{take.recording} is in split {split[filename]['split']}, not train")
+            raise UsageError(f"{take.recording} is not in the train split: choose another take")
         row = metadata[filename]
         samples, rate_hz = soundfile.read(dataset / "train_short_audio" / take.label / filename)
         names = {key: row[key] for key in ("scientific_name", "common_name")}
@@ -122,7 +122,7 @@ def measure_takes(dataset: Path, takes: tuple[Take, ...]) -> dict[str, dict[str,
 def measure_call(samples: Floats, rate_hz: int, *, take: Take) -> dict[str, object]:
     """Measures one call in a clip `[samples]`: step_s, ridges and noise bands, rounded.
 
-    Amplitudes are in thousandths of the call's largest: a ridge's is its sinusoid's peak, a
+    Amplitudes are in thousandths of the loudest ridge's: a ridge's is its sinusoid's peak, a
     band's its RMS.
     """
     power, frequency_hz = _clean_power(samples, rate_hz, take=take)
@@ -136,7 +136,7 @@ def measure_call(samples: Floats, rate_hz: int, *, take: Take) -> dict[str, obje
         ridges.append((ridge, np.sqrt(2.0 * mean_square)))
     bands = [
         (low_hz, high_hz, np.sqrt(_band(power, frequency_hz, low_hz, high_hz).sum(axis=0)))
-        for low_hz, high_hz in zip(BAND_EDGES_HZ[:-1], BAND_EDGES_HZ[1:], strict=True)
+        for low_hz, high_hz in pairwise(BAND_EDGES_HZ)
     ]
     return _rounded(ridges, bands)
 
@@ -156,7 +156,7 @@ def _clean_power(samples: Floats, rate_hz: int, *, take: Take) -> tuple[Floats, 
 
 
 def _peaks(power: Floats, frequency_hz: Floats) -> list[tuple[Floats, Floats]]:
-    """The strongest local maxima of every frame: their Hz and their dB above the range's foot."""
+    """The strongest local maxima of every frame: Hz, and dB above the range's foot."""
     foot = power.max() * 10 ** (-RANGE_DB / 10) + 1e-20
     return [_peaks_of_frame(frame, frequency_hz, foot) for frame in power.T]
 
@@ -165,7 +165,8 @@ def _peaks_of_frame(frame: Floats, frequency_hz: Floats, foot: float) -> tuple[F
     middle = frame[1:-1]
     at = 1 + np.flatnonzero((middle > foot) & (middle >= frame[:-2]) & (middle > frame[2:]))
     at = at[np.argsort(frame[at])[::-1][:PEAKS_PER_FRAME]]
-    left, centre, right = (10 * np.log10(frame[at + shift] + foot * 1e-3) for shift in (-1, 0, 1))
+    decibels = 10 * np.log10(frame + foot * 1e-3)
+    left, centre, right = decibels[at - 1], decibels[at], decibels[at + 1]
     # A parabola through the three decibel values places the peak between the bins.
     offset = 0.5 * (left - right) / np.minimum(left - 2 * centre + right, -1e-9)
     hz = frequency_hz[at] + np.clip(offset, -0.5, 0.5) * (frequency_hz[1] - frequency_hz[0])
@@ -173,7 +174,7 @@ def _peaks_of_frame(frame: Floats, frequency_hz: Floats, foot: float) -> tuple[F
 
 
 def _follow(peaks: list[tuple[Floats, Floats]], frames: int) -> Floats:
-    """The best path through the peaks (Viterbi) `[frames]` in Hz; 0 where the ridge is silent."""
+    """The best path through the peaks (Viterbi) `[frames]` in Hz; 0 where it is silent."""
     hz, score = np.zeros(1), np.zeros(1)  # state 0 is silence
     steps: list[tuple[Floats, npt.NDArray[np.intp]]] = []
     for peak_hz, peak_db in peaks:
@@ -234,23 +235,21 @@ def _rounded(
     ridges: list[tuple[Floats, Floats]], bands: list[tuple[float, float, Floats]]
 ) -> dict[str, object]:
     """What is loud enough to matter, as integers."""
-    energies = [np.sum(amplitude**2) / 2 for _, amplitude in ridges]
-    energies += [np.sum(rms**2) for *_, rms in bands]
-    least = MIN_SHARE * sum(energies)
-    largest = max(levels.max() for *_, levels in (*ridges, *bands))
-    kept = [ridge for ridge, energy in zip(ridges, energies, strict=False) if energy >= least]
-    noisy = [
-        band for band, energy in zip(bands, energies[len(ridges) :], strict=True) if energy >= least
-    ]
+    ridge_energies = [float(np.sum(amplitude**2)) / 2 for _, amplitude in ridges]
+    band_energies = [float(np.sum(rms**2)) for _, _, rms in bands]
+    least = MIN_SHARE * (sum(ridge_energies) + sum(band_energies))
+    scale = 1000 / max(float(amplitude.max()) for _, amplitude in ridges)
     return {
         "step_s": STEP_S,
         "ridges": [
-            {"frequency_hz": _whole(hz), "amplitude": _whole(1000 * amplitude / largest)}
-            for hz, amplitude in kept
+            {"frequency_hz": _whole(hz), "amplitude": _whole(scale * amplitude)}
+            for (hz, amplitude), energy in zip(ridges, ridge_energies, strict=True)
+            if energy >= least
         ],
         "noise": [
-            {"low_hz": round(low_hz), "high_hz": round(high_hz), "rms": _whole(1000 * rms / largest)}
-            for low_hz, high_hz, rms in noisy
+            {"low_hz": round(low), "high_hz": round(high), "rms": _whole(scale * rms)}
+            for (low, high, rms), energy in zip(bands, band_energies, strict=True)
+            if energy >= least
         ],
     }
 

@@ -101,7 +101,8 @@ def load_noise(folders: Iterable[Path], excluded: Iterable[str]) -> list[NDArray
         path
         for folder in folders
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in AUDIO_SUFFIXES and not any(word in path.name for word in words)
+        if path.suffix.lower() in AUDIO_SUFFIXES
+        and not any(word in path.name for word in words)
     ]
     if not paths:
         raise ConfigError(f"no noise found in {', '.join(map(str, folders))}")

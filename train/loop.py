@@ -76,7 +76,9 @@ def fit(config: TrainConfig, config_path: Path, out: Path) -> Path:
     labels = core + sorted({clip.label for clip in clips} - set(core))
     maker = SceneMaker(
         load_recordings(clips, mel),
-        load_noise([config_path.parent / folder for folder in config.noise], config.noise_excluded),
+        load_noise(
+            [config_path.parent / folder for folder in config.noise], config.noise_excluded
+        ),
         labels=labels,
         core=set(core),
         config=config.scenes,
@@ -98,7 +100,9 @@ def fit(config: TrainConfig, config_path: Path, out: Path) -> Path:
             group["lr"] = config.learning_rate * _schedule(step, config)
         loss = _loss(net, front_end, batch, torch.Generator().manual_seed(config.seed + step))
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss.item()} at step {step}: lower the rate")
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at step {step}: lower the rate"
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(net.parameters(), 5.0)
@@ -126,7 +130,9 @@ class WeightAverage:
         """Blend in the current weights; young averages forget faster, so that noise drops out."""
         self._updates += 1
         keep = min(self._decay, self._updates / (self._updates + 10))
-        for kept, new in zip(self.net.state_dict().values(), net.state_dict().values(), strict=True):
+        for kept, new in zip(
+            self.net.state_dict().values(), net.state_dict().values(), strict=True
+        ):
             if kept.dtype.is_floating_point:
                 kept.lerp_(new, 1.0 - keep)
             else:
@@ -185,7 +191,9 @@ def _segmenter_config(config: TrainConfig, classes: int) -> SegmenterConfig:
 
 def _batches(batches: SceneBatches, first_step: int) -> Iterator[tuple[int, Batch]]:
     steps = range(first_step, len(batches))
-    loader = DataLoader(batches, batch_size=None, sampler=steps, num_workers=1, prefetch_factor=8)
+    loader = DataLoader(
+        batches, batch_size=None, sampler=steps, num_workers=1, prefetch_factor=8
+    )
     yield from zip(steps, loader, strict=True)
 
 
@@ -217,7 +225,9 @@ def _save(
     clips: list[Clip],
 ) -> None:
     names = {clip.label: (clip.scientific_name, clip.common_name) for clip in clips}
-    sources = [(clip.path.name, clip.label, clip.author, clip.licence, clip.url) for clip in clips]
+    sources = [
+        (clip.path.name, clip.label, clip.author, clip.licence, clip.url) for clip in clips
+    ]
     content = {
         "config": config.to_dict(),
         "segmenter": _segmenter_config(config, len(labels)).to_dict(),

@@ -1,6 +1,6 @@
 """Bird soundscapes without any recorded audio: calls sung from contours, over wind and rain.
 
-Two uses: the example that the project ships, and data sets small enough to train a net in a test.
+Two uses: the example that the project ships, and data sets that train a tiny net in a test.
 Everything is a pure function of its `rng`; only `write_toy_dataset` writes files.
 """
 
@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
+
+from recorder.errors import UsageError
 
 Floats = npt.NDArray[np.float64]
 Samples = npt.NDArray[np.float32]
@@ -31,6 +33,17 @@ SMOOTH_S = 0.02
 LEAST_GAP_S = 0.25  # between two calls of one individual
 FLUTTER = 0.12  # of a ridge's amplitude: the breath in a whistle
 FLUTTER_HZ = 90.0
+RUMBLE_HZ = 150.0
+HIGHEST = 0.45  # of the sample rate; a ridge above it would alias
+
+TOY_RATE_HZ = 32000
+METADATA_COLUMNS = (
+    "primary_label,secondary_labels,type,latitude,longitude,scientific_name,common_name,"
+    "author,date,filename,license,rating,time,url"
+)
+SPLIT_COLUMNS = "filename,primary_label,split,in_core_set"
+CHUNK_COLUMNS = "row_id,site,audio_id,seconds,birds"
+EVENT_COLUMNS = "file,start_s,end_s,label,snr_db,source_recording,possible"
 
 
 @dataclass(frozen=True)
@@ -82,14 +95,15 @@ def render_call(
     Pitch and tempo differ by a percent or two between renderings, as a bird's do.
     """
     pitch, step_s = rng.uniform(0.99, 1.01), contour.step_s * rng.uniform(0.98, 1.02)
-    steps = max(levels.size for *_, levels in (*contour.ridges, *contour.noise))
+    levels = [amplitude for _, amplitude in contour.ridges] + [rms for *_, rms in contour.noise]
+    steps = max(level.size for level in levels)
     # Step k sounds at time (k + 1) steps: the call begins and ends in silence.
     at_step = np.arange(int((steps + 1) * step_s * sample_rate_hz)) / (step_s * sample_rate_hz)
     call = np.zeros(at_step.size)
     for frequency_hz, amplitude in contour.ridges:
         cycles_hz = frequency_hz * pitch / sample_rate_hz
         call += _whistle(cycles_hz, amplitude, at_step, rng=rng)
-    call *= 1 + FLUTTER * _noise(call.size, sample_rate_hz, lambda hz: hz < FLUTTER_HZ, rng=rng)
+    call *= 1 + FLUTTER * _noise(call.size, sample_rate_hz, _band(0.0, FLUTTER_HZ), rng=rng)
     for low_hz, high_hz, rms in contour.noise:
         breath = _noise(call.size, sample_rate_hz, _band(low_hz, high_hz), rng=rng)
         call += breath * np.interp(at_step, np.arange(steps + 2), np.pad(rms, 1))
@@ -99,7 +113,7 @@ def render_call(
 
 
 def _whistle(cycles: Floats, amplitude: Floats, at_step: Floats, *, rng: Rng) -> Floats:
-    """One ridge, note by note, so that pitch never glides across a silence. Phase-continuous."""
+    """One ridge, note by note: pitch never glides across a silence, phase never jumps."""
     sound = np.zeros(at_step.size)
     edges = np.flatnonzero(np.diff(np.pad(amplitude > 0, 1).astype(int)))
     for first, after in zip(edges[::2], edges[1::2], strict=True):
@@ -109,7 +123,7 @@ def _whistle(cycles: Floats, amplitude: Floats, at_step: Floats, *, rng: Rng) ->
         )
         speed = np.interp(at_step[here], np.arange(first + 1, after + 1), cycles[first:after])
         phase = 2 * np.pi * (rng.uniform() + np.cumsum(speed))
-        sound[here] += np.where(speed < 0.45, level * np.sin(phase), 0.0)
+        sound[here] += np.where(speed < HIGHEST, level * np.sin(phase), 0.0)
     return sound
 
 
@@ -118,8 +132,13 @@ def _with_reverb(call: Floats, tail_samples: int, *, rng: Rng) -> Floats:
     fall = np.exp(-6.9 * np.arange(tail_samples) / tail_samples)
     tail = rng.standard_normal(tail_samples) * fall
     room = np.concatenate([[1.0], 0.125 * tail / np.linalg.norm(tail)])
-    count = call.size + tail_samples
-    return np.fft.irfft(np.fft.rfft(call, count) * np.fft.rfft(room, count), count)
+    return _convolved(call, room)
+
+
+def _convolved(sound: Floats, response: Floats) -> Floats:
+    count = sound.size + response.size - 1
+    both = np.fft.rfft(sound, count) * np.fft.rfft(response, count)
+    return np.asarray(np.fft.irfft(both, count), float)
 
 
 def _noise(
@@ -127,42 +146,288 @@ def _noise(
 ) -> Floats:
     """Gaussian noise `[count]` of unit RMS with the spectrum `gain(hz)`."""
     hz = np.fft.rfftfreq(count, 1 / sample_rate_hz)
-    sound = np.fft.irfft(np.fft.rfft(rng.standard_normal(count)) * gain(hz), count)
-    return sound / max(float(np.sqrt(np.mean(sound**2))), 1e-12)
+    return _unit_rms(np.fft.irfft(np.fft.rfft(rng.standard_normal(count)) * gain(hz), count))
+
+
+def _unit_rms(sound: npt.NDArray[np.floating[Any]]) -> Floats:
+    return np.asarray(sound / max(float(np.sqrt(np.mean(sound**2))), 1e-12), float)
 
 
 def _band(low_hz: float, high_hz: float) -> Callable[[Floats], npt.NDArray[np.bool_]]:
     return lambda hz: (hz >= low_hz) & (hz < high_hz)
 
 
+def _pinkish(hz: Floats) -> Floats:
+    return (hz > RUMBLE_HZ) / np.sqrt(hz + 1)
+
+
 def wind(samples: int, sample_rate_hz: int, *, rng: Rng) -> Floats:
     """Gusty wind `[samples]` of unit RMS: a rumble, and leaves that answer the gusts."""
-    gust = np.exp(0.6 * _noise(samples, sample_rate_hz, lambda hz: hz < 0.25, rng=rng))
-    rumble = _noise(samples, sample_rate_hz, lambda hz: hz / 40 / (1 + (hz / 140) ** 3), rng=rng)
-    leaves = _noise(
-        samples, sample_rate_hz, lambda hz: np.exp(-(np.log2((hz + 1) / 2500) ** 2)), rng=rng
-    )
-    sound = rumble * gust + 0.08 * leaves * gust**2
-    return sound / np.sqrt(np.mean(sound**2))
+    gust = np.exp(0.6 * _noise(samples, sample_rate_hz, _band(0.0, 0.25), rng=rng))
+    rumble = _noise(samples, sample_rate_hz, lambda hz: hz / (1 + (hz / 140) ** 3), rng=rng)
+    leafy = lambda hz: np.exp(-(np.log2((hz + 1) / 2500) ** 2))  # noqa: E731
+    leaves = _noise(samples, sample_rate_hz, leafy, rng=rng)
+    return _unit_rms(rumble * gust + 0.08 * leaves * gust**2)
 
 
 def rain(samples: int, sample_rate_hz: int, *, rng: Rng) -> Floats:
     """Rain `[samples]` of unit RMS: a pinkish hiss and single drops that ring for a few ms."""
-    sound = _noise(samples, sample_rate_hz, lambda hz: (hz > 200) / np.sqrt(hz + 1), rng=rng)
+    sound = _noise(samples, sample_rate_hz, _pinkish, rng=rng)
     seconds = np.arange(int(0.03 * sample_rate_hz)) / sample_rate_hz
     for ring_hz in rng.uniform(1200, 6000, 6):
-        drops = np.where(rng.random(samples) < 4 / sample_rate_hz, rng.lognormal(size=samples), 0)
+        drops = (rng.random(samples) < 4 / sample_rate_hz) * rng.lognormal(size=samples)
         ring = np.sin(2 * np.pi * ring_hz * seconds) * np.exp(-seconds / 0.004)
-        count = samples + ring.size
-        rung = np.fft.irfft(np.fft.rfft(drops, count) * np.fft.rfft(ring, count), count)
-        sound += 2.0 * rung[:samples]
-    return sound / np.sqrt(np.mean(sound**2))
+        sound += 2.0 * _convolved(drops, ring)[:samples]
+    return _unit_rms(sound)
 
 
 def _bed(samples: int, sample_rate_hz: int, *, rng: Rng) -> Floats:
     """Wind, passing showers and the faint hum of a landscape `[samples]`."""
-    shower = np.exp(_noise(samples, sample_rate_hz, lambda hz: hz < 0.05, rng=rng) - 1.5)
-    hum = _noise(samples, sample_rate_hz, lambda hz: (hz > 100) / np.sqrt(hz + 1), rng=rng)
+    shower = np.exp(_noise(samples, sample_rate_hz, _band(0.0, 0.05), rng=rng) - 1.5)
+    hum = _noise(samples, sample_rate_hz, _pinkish, rng=rng)
     bed = wind(samples, sample_rate_hz, rng=rng) + 0.15 * hum
     bed += 0.4 * np.minimum(shower, 1.0) * rain(samples, sample_rate_hz, rng=rng)
-    return bed * BED_RMS / np.sqrt(np.mean(bed**2))
+    return BED_RMS * _unit_rms(bed)
+
+
+def compose(
+    calls: Mapping[str, Sequence[Contour]],
+    *,
+    duration_s: float,
+    sample_rate_hz: int,
+    rng: Rng,
+    snr_db: tuple[float, float],
+    calls_per_minute: float,
+    nocall_fraction: float,
+) -> tuple[Samples, list[Event]]:
+    """A soundscape `[samples]` and its calls in order of time.
+
+    Individuals call in bouts of a few chunks of 5 s; `nocall_fraction` of the chunks lie
+    outside every bout. All labels are heard if two bouts in each busy stretch suffice for it.
+    """
+    bed = _bed(round(duration_s * sample_rate_hz), sample_rate_hz, rng=rng)
+    sound, events = bed.copy(), list[Event]()
+    stretches = _busy_stretches(duration_s, nocall_fraction, rng=rng)
+    labels = rng.permutation(sorted(calls))
+    bouts = max(len(stretches), min(labels.size, 2 * len(stretches)))
+    turns = max(1, round(calls_per_minute * duration_s / 60 / bouts))
+    for bout in range(bouts):
+        label, stretch_s = str(labels[bout % labels.size]), stretches[bout % len(stretches)]
+        level_db = rng.uniform(*snr_db)
+        for at, call in _bout(calls[label], stretch_s, turns, sample_rate_hz, rng=rng):
+            call_db = float(np.clip(level_db + rng.normal(), *snr_db))
+            begin, end = _add_call(sound, bed, call, sample_rate_hz, at=at, snr_db=call_db)
+            events.append(Event(begin / sample_rate_hz, end / sample_rate_hz, label, call_db))
+    sound *= min(1.0, PEAK / np.abs(sound).max())
+    return sound.astype(np.float32), sorted(events, key=lambda event: event.start_s)
+
+
+def _busy_stretches(
+    duration_s: float, nocall_fraction: float, *, rng: Rng
+) -> list[tuple[float, float]]:
+    """Stretches of whole chunks, about 15 s long, with random quiet between them."""
+    chunks = max(1, int(duration_s // CHUNK_S))
+    busy = max(1, round((1 - nocall_fraction) * chunks))
+    count = max(1, round(busy / 3))
+    cuts = np.sort(rng.choice(np.arange(1, busy), count - 1, replace=False))
+    lengths = np.diff(np.concatenate([[0], cuts, [busy]]))
+    quiet = rng.multinomial(chunks - busy, np.full(count + 1, 1 / (count + 1)))
+    ends = np.cumsum(lengths + quiet[:-1]) * CHUNK_S
+    starts = ends - lengths * CHUNK_S
+    return [(float(start), float(end)) for start, end in zip(starts, ends, strict=True)]
+
+
+def _bout(
+    contours: Sequence[Contour],
+    stretch_s: tuple[float, float],
+    turns: int,
+    sample_rate_hz: int,
+    *,
+    rng: Rng,
+) -> Iterator[tuple[int, Samples]]:
+    """One individual's calls, and where each begins; it knows two of the contours."""
+    begin, end = (round(second * sample_rate_hz) for second in stretch_s)
+    known = rng.integers(len(contours), size=2)
+    period, free = (end - begin) / turns, begin
+    for turn in range(turns):
+        contour, reverb_s = contours[rng.choice(known)], rng.uniform(0.1, 0.4)
+        call = render_call(contour, sample_rate_hz, rng=rng, reverb_s=reverb_s)
+        slack = max(period - call.size, 0.0)
+        at = max(free, int(begin + turn * period + rng.uniform() * slack))
+        if turn and at + call.size > end:
+            return
+        yield at, call
+        free = at + call.size + int(LEAST_GAP_S * sample_rate_hz)
+
+
+def _add_call(
+    sound: Floats, bed: Floats, call: Samples, sample_rate_hz: int, *, at: int, snr_db: float
+) -> tuple[int, int]:
+    """Adds a call to `sound [samples]`, `snr_db` above the bed; its audible begin and end."""
+    call = call[: sound.size - at]
+    width = int(SMOOTH_S * sample_rate_hz)
+    energy = np.cumsum(np.pad(call.astype(float) ** 2, (width - width // 2, width // 2)))
+    level = np.sqrt(np.maximum(energy[width:] - energy[:-width], 0.0))
+    loud_rms = np.sqrt(np.mean(call[level >= LOUD * level.max()].astype(float) ** 2))
+    # A second of bed at least, so that short calls meet a fair share of it.
+    margin = sample_rate_hz // 2
+    around = bed[max(0, at - margin) : at + call.size + margin]
+    bed_rms = _band_rms(around, sample_rate_hz, _own_band(call, sample_rate_hz))
+    sound[at : at + call.size] += 10 ** (snr_db / 20) * bed_rms / loud_rms * call
+    audible = at + np.flatnonzero(level >= AUDIBLE * level.max())
+    return int(audible[0]), int(audible[-1]) + 1
+
+
+def _own_band(call: Samples, sample_rate_hz: int) -> tuple[float, float]:
+    """The band in Hz that holds the middle 95 % of the call's energy."""
+    share = np.cumsum(np.abs(np.fft.rfft(call)) ** 2)
+    low, high = np.searchsorted(share, share[-1] * np.array([0.025, 0.975]))
+    hz_per_bin = sample_rate_hz / call.size
+    return float(low * hz_per_bin), float((high + 1) * hz_per_bin)
+
+
+def _band_rms(sound: Floats, sample_rate_hz: int, band_hz: tuple[float, float]) -> float:
+    # The window keeps the wind's rumble from leaking into a high call's band.
+    window = np.hanning(sound.size)
+    power = np.abs(np.fft.rfft(sound * window)) ** 2
+    inside = _band(*band_hz)(np.fft.rfftfreq(sound.size, 1 / sample_rate_hz))
+    return float(np.sqrt(2 * power[inside].sum() / sound.size / np.sum(window**2)))
+
+
+TOYS = {  # first Hz, last Hz, seconds of a note and of the gap behind it, notes
+    "toy_upsweep": (2600, 3700, 0.25, 0.12, 3),
+    "toy_trill": (7300, 6700, 0.03, 0.03, 14),
+    "toy_whistle": (2000, 2000, 0.70, 0.10, 1),
+    "toy_downsweep": (6000, 4700, 0.20, 0.10, 4),
+    "toy_buzz": (8600, 8600, 0.20, 0.12, 2),
+    "toy_hoot": (720, 640, 0.35, 0.25, 3),
+    "toy_chip": (10800, 9900, 0.02, 0.18, 6),
+    "toy_fife": (4100, 4100, 0.15, 0.05, 4),
+}
+
+
+def toy_species(count: int, *, rng: Rng) -> dict[str, list[Contour]]:
+    """The first `count` (1 to 8) of TOYS, easily told apart, with three contours each."""
+    if not 1 <= count <= len(TOYS):
+        raise UsageError(f"{count} toy species: choose 1 to {len(TOYS)}")
+    names = list(TOYS)[:count]
+    return {name: [_toy_contour(name, rng=rng) for _ in range(3)] for name in names}
+
+
+def _toy_contour(name: str, *, rng: Rng) -> Contour:
+    first_hz, last_hz, note_s, gap_s, notes = TOYS[name]
+    step_s, pitch = 0.005 * rng.uniform(0.92, 1.08), rng.uniform(0.97, 1.03)
+    steps, gap = round(note_s / 0.005), np.zeros(round(gap_s / 0.005))
+    swell = np.sqrt(np.sin(np.pi * (np.arange(steps) + 0.5) / steps))
+    frequency_hz = np.concatenate([np.linspace(first_hz, last_hz, steps) * pitch, gap])
+    amplitude = np.tile(np.concatenate([swell, gap]), notes)
+    buzz = ((7900.0, 9300.0, amplitude),) if name == "toy_buzz" else ()
+    return Contour(step_s, ((np.tile(frequency_hz, notes), amplitude),), buzz)
+
+
+def write_toy_dataset(
+    folder: Path,
+    *,
+    species: int,
+    clips_per_species: int,
+    soundscapes: int,
+    soundscape_s: float,
+    seed: int,
+) -> Path:
+    """Writes toy species in the BirdCLEF 2021 layout; returns the folder of their noise beds.
+
+    That is `noise`, a sibling of `folder`. The same seed gives the same tables and the same
+    samples; only the Ogg streams' serial numbers differ.
+    """
+    rng = np.random.default_rng(seed)
+    calls = toy_species(species, rng=rng)
+    _write_clips(folder, calls, clips_per_species, rng=rng)
+    _write_soundscapes(folder, calls, soundscapes, soundscape_s, rng=rng)
+    noise = folder.parent / "noise"
+    for bed in (wind, rain):
+        for number in range(2):
+            samples = 0.1 * bed(10 * TOY_RATE_HZ, TOY_RATE_HZ, rng=rng)
+            _write_ogg(noise / bed.__name__ / f"{bed.__name__}_{number}.ogg", samples)
+    return noise
+
+
+def _write_clips(
+    folder: Path, calls: Mapping[str, Sequence[Contour]], count: int, *, rng: Rng
+) -> None:
+    """Weak clips of 6 to 12 s; of four sessions (recordist and date) the last one is `val`."""
+    metadata, split, sessions = [], [], min(4, count)
+    for number, (label, turn) in enumerate(product(calls, range(count))):
+        filename, session = f"XC{900001 + number}.ogg", turn % sessions
+        samples, _ = _toy_scene({label: calls[label]}, rng.uniform(6, 12), rng=rng)
+        _write_ogg(folder / "train_short_audio" / label / filename, samples)
+        names = (label.replace("_", " ").capitalize(), label.replace("_", " ").title())
+        who = (f"Toy Recordist {session + 1}", f"2026-05-{session + 1:02d}")
+        place = ("[]", "['song']", 18.0, -66.0)
+        rest = ("https://creativecommons.org/publicdomain/zero/1.0/", 5.0, "06:00", "")
+        metadata.append((label, *place, *names, *who, filename, *rest))
+        is_val = sessions > 1 and session == sessions - 1
+        split.append((filename, label, "val" if is_val else "train", 1))
+    _write_table(folder / "train_metadata.csv", METADATA_COLUMNS, metadata)
+    _write_table(folder / "split_by_session.csv", SPLIT_COLUMNS, split)
+
+
+def _write_soundscapes(
+    folder: Path,
+    calls: Mapping[str, Sequence[Contour]],
+    count: int,
+    duration_s: float,
+    *,
+    rng: Rng,
+) -> None:
+    chunk_rows, event_rows = list[Sequence[object]](), list[Sequence[object]]()
+    for number in range(count):
+        audio_id, filename = 90200 + number, f"{90200 + number}_TOY_202605{number + 1:02d}.ogg"
+        samples, events = _toy_scene(calls, duration_s, rng=rng)
+        _write_ogg(folder / "train_soundscapes" / filename, samples)
+        for end_s in range(5, int(duration_s) + 1, 5):
+            row_id, birds = f"{audio_id}_TOY_{end_s}", birds_in_chunk(events, end_s - CHUNK_S)
+            chunk_rows.append((row_id, "TOY", audio_id, end_s, birds))
+        for e in events:
+            times = (f"{e.start_s:.3f}", f"{e.end_s:.3f}")
+            event_rows.append((filename, *times, e.label, f"{e.snr_db:.1f}", "synth", ""))
+    _write_table(folder / "train_soundscape_labels.csv", CHUNK_COLUMNS, chunk_rows)
+    _write_table(folder / "train_soundscape_events.csv", EVENT_COLUMNS, event_rows)
+
+
+def _toy_scene(
+    calls: Mapping[str, Sequence[Contour]], duration_s: float, *, rng: Rng
+) -> tuple[Samples, list[Event]]:
+    return compose(
+        calls,
+        duration_s=duration_s,
+        sample_rate_hz=TOY_RATE_HZ,
+        rng=rng,
+        snr_db=(6.0, 22.0),
+        calls_per_minute=20,
+        nocall_fraction=0.4,
+    )
+
+
+def birds_in_chunk(events: Iterable[Event], start_s: float) -> str:
+    """The labels in a 5-s chunk, sorted, or `nocall`: 0.25 s or half of a call count."""
+
+    def is_heard(event: Event) -> bool:
+        inside_s = min(event.end_s, start_s + CHUNK_S) - max(event.start_s, start_s)
+        return inside_s >= min(0.25, (event.end_s - event.start_s) / 2)
+
+    return " ".join(sorted({event.label for event in events if is_heard(event)})) or "nocall"
+
+
+def _write_ogg(path: Path, samples: npt.NDArray[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with soundfile.SoundFile(path, "w", TOY_RATE_HZ, 1, "VORBIS", format="OGG") as file:
+        # libsndfile's Vorbis encoder overflows its stack on one long write.
+        for start in range(0, samples.size, TOY_RATE_HZ):
+            file.write(samples[start : start + TOY_RATE_HZ])
+
+
+def _write_table(path: Path, columns: str, rows: Iterable[Sequence[object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns.split(","))
+        writer.writerows(rows)

@@ -26,7 +26,9 @@ def import_timm() -> ModuleType:
             del sys.modules[name]
         library = torch.library.Library("torchvision", "FRAGMENT")
         for operator in ("nms", "qnms"):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            library.define(
+                f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            )
         _declared.append(library)
     import timm
 

@@ -1,0 +1,43 @@
+"""`birdrec export`: torch is imported when a command runs, not when help is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Turn a trained checkpoint into a model bundle (needs the extra `train`).",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `onnx` a subcommand while it is the only one."""
+
+
+@app.command(
+    epilog="Example: birdrec export onnx runs/pr/checkpoint.pt --dataset DATA --out my_model"
+)
+def onnx(
+    checkpoint: Annotated[Path, typer.Argument(help="What `birdrec train fit` wrote.")],
+    dataset: Annotated[
+        Path,
+        typer.Option(help="Its labelled soundscapes tune the threshold (BirdCLEF layout)."),
+    ],
+    out: Annotated[Path, typer.Option(help="The bundle's folder; its name names the model.")],
+) -> None:
+    """Write a bundle: two ONNX graphs, model.json with the tuned threshold, and a model card."""
+    from export.bundle import read_checkpoint, write_bundle
+    from recorder.detect.mel import MelConfig
+    from train.loop import Judge
+
+    trained = read_checkpoint(checkpoint)
+    figures = Judge(dataset, trained.core, MelConfig()).judge(trained.net)
+    evaluation = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+    bundle = write_bundle(trained, out, threshold=figures["threshold"], evaluation=evaluation)
+    size_mb = sum(entry["bytes"] for entry in bundle.details["files"].values()) / 1e6
+    typer.echo(f"{bundle.path}: {len(bundle.labels)} species, {size_mb:.1f} MB, {evaluation}")

@@ -1,0 +1,161 @@
+"""The command line. Each job is imported when it is asked for, and torch never is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from recorder import __version__
+from recorder.errors import EXIT_INTERRUPTED, BirdrecError, UsageError
+
+_PLUGIN_HELP = {
+    "train": "Train a model on your own weakly labelled recordings (extra `train`).",
+    "export": "Turn a trained model into a bundle for the recorder (extra `train`).",
+}
+
+
+class _Commands(TyperGroup):
+    """The recorder's own commands, and those of the entry-point group `birdrec.commands`.
+
+    A plugin is imported only when it is called: the recorder knows no torch.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *_plugins()]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        plugin = _plugins().get(cmd_name)
+        if own is not None or plugin is None:
+            return own
+        if ctx.resilient_parsing or not sys.argv[1:2] == [cmd_name]:
+            return click.Command(cmd_name, help=_PLUGIN_HELP.get(cmd_name))
+        command: click.Command = typer.main.get_command(plugin.load())
+        return command
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="A field recorder that knows birds.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"birdrec {__version__}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: birdrec scan recordings/ --out results/")
+def scan(
+    paths: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="Where the results go.")] = Path("birdrec-out"),
+    model: Annotated[
+        Path | None, typer.Option(help="A model bundle; default: the packaged one.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="One threshold for all species, 0 to 1.")
+    ] = None,
+    formats: Annotated[
+        str, typer.Option(help="Of csv, jsonl, raven, audacity; csv is always written.")
+    ] = "csv",
+    scores: Annotated[bool, typer.Option(help="Keep all scores as scores/*.npz.")] = False,
+    workers: Annotated[int, typer.Option(help="Files analysed at once.")] = 1,
+    resume: Annotated[bool, typer.Option(help="Keep files that are done already.")] = True,
+    strict: Annotated[bool, typer.Option(help="Stop at the first file that fails.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the run as JSON.")] = False,
+) -> None:
+    """Analyse every recording below PATHS and write what was heard, and what was not.
+
+    Writes detections.csv, chunks.csv, events.csv, manifest.jsonl and run.json to --out; the
+    recordings' folder is never written to. Exit code: 0 all analysed, 1 some files failed
+    (each named), 2 usage, 5 model, 6 no audio found.
+    """
+    from recorder.scan import ScanOptions, run_scan
+
+    options = ScanOptions(
+        paths=tuple(paths),
+        out=out,
+        model=model,
+        threshold=threshold,
+        formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
+        scores=scores,
+        workers=workers,
+        strict=strict,
+        resume=resume,
+    )
+    run, tally, code = run_scan(options, quiet=quiet or as_json)
+    if as_json:
+        typer.echo(json.dumps(run, indent=2))
+    elif not quiet:
+        from recorder.ui import print_species
+
+        print_species(tally)
+        typer.echo(_closing_line(run, out))
+    raise typer.Exit(code)
+
+
+def _closing_line(run: dict[str, Any], out: Path) -> str:
+    totals = run["totals"]
+    troubled = "".join(
+        f", {totals[status]} {status}"
+        for status in ("repaired", "partial", "failed", "skipped")
+        if totals[status]
+    )
+    minutes = totals["seconds_analysed"] / 60
+    return (
+        f"{minutes:.1f} min of sound in {totals['files']} files{troubled}, "
+        f"{run['x_real_time']:.0f} x real time. Results: {out}"
+    )
+
+
+def _plugins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in sorted(entry_points(group="birdrec.commands"))}
+
+
+def main() -> NoReturn:
+    """Run the command line; every expected error is one line and its own exit code."""
+    debug = "--debug" in sys.argv
+    try:
+        code = app(standalone_mode=False) or 0
+    except click.ClickException as error:
+        error.show()
+        code = UsageError.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        code = EXIT_INTERRUPTED
+    except BirdrecError as error:
+        if debug:
+            raise
+        print(f"birdrec: {error}", file=sys.stderr)
+        code = error.exit_code
+    except ModuleNotFoundError as error:
+        if debug or not (sys.argv[1:] and sys.argv[1] in _PLUGIN_HELP):
+            raise
+        print(
+            f"birdrec: `birdrec {sys.argv[1]}` needs {error.name}, which is not installed: "
+            "pip install 'birdrec[train]'",
+            file=sys.stderr,
+        )
+        code = UsageError.exit_code
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""A model bundle: a folder with two graphs and one `model.json` that says what they are.
+
+Nothing of it is believed before it has been checked: the hash of each file, the schema version,
+the front end's parameters, the number of labels, and the shapes of the graphs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recorder.detect.mel import TOKENS_PER_CHUNK, MelConfig
+from recorder.errors import ModelError
+
+SCHEMA_VERSION = 1
+DEFAULT_BUNDLE = Path(__file__).parent.parent / "models" / "puerto_rico_edge"
+_GRAPHS = ("encoder.onnx", "head.onnx")
+
+
+@dataclass(frozen=True)
+class Label:
+    """A class as the model knows it and as people call it."""
+
+    label: str
+    scientific_name: str
+    common_name: str
+    threshold: float
+    """A chunk's score from which the species counts as detected, 0..1."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle, its graphs not yet loaded."""
+
+    path: Path
+    name: str
+    labels: tuple[Label, ...]
+    mel: MelConfig
+    halo_tokens: int
+    """How many tokens to each side the encoder needs to be exact."""
+    width: int
+    """Features of a token."""
+    window_tokens: int
+    """How many tokens the head attends over; 1920 = 10 minutes."""
+    hop_tokens: int
+    """How far apart the windows of a longer recording start; 960 = 5 minutes."""
+    sha256: str
+    """Of `model.json`, which holds the hashes of the graphs: one name for the whole model."""
+    details: dict[str, Any]
+    """The whole of `model.json`."""
+
+    @property
+    def encoder_path(self) -> Path:
+        return self.path / "encoder.onnx"
+
+    @property
+    def head_path(self) -> Path:
+        return self.path / "head.onnx"
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read and check a bundle; ModelError names the file, what was expected and what is there."""
+    manifest = path / "model.json"
+    try:
+        raw = manifest.read_bytes()
+        details = json.loads(raw)
+    except OSError as error:
+        raise ModelError(
+            f"no model bundle at {path}: {manifest.name} cannot be read ({error.strerror}); "
+            "a bundle is a folder that `birdrec export onnx` writes"
+        ) from error
+    except ValueError as error:
+        raise ModelError(
+            f"{manifest} is not valid JSON ({error}): export the bundle again"
+        ) from error
+    try:
+        bundle = _bundle(path, details, hashlib.sha256(raw).hexdigest())
+        hashes = {name: details["files"][name]["sha256"] for name in _GRAPHS}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{manifest}: {error} is missing or malformed") from error
+    for name, expected in hashes.items():
+        _check_hash(path / name, expected)
+    return bundle
+
+
+def _bundle(path: Path, details: dict[str, Any], sha256: str) -> Bundle:
+    version = details["schema_version"]
+    if version != SCHEMA_VERSION:
+        raise ModelError(
+            f"{path / 'model.json'}: schema version {version}, this birdrec reads "
+            f"{SCHEMA_VERSION}: export the bundle with this version, or update birdrec"
+        )
+    mel = MelConfig(**{name: details["mel"][name] for name in MelConfig.__dataclass_fields__})
+    if mel.to_dict() != details["mel"]:
+        raise ModelError(f"{path / 'model.json'}: its front end is not this recorder's: {mel}")
+    labels = tuple(
+        Label(
+            str(entry["label"]),
+            str(entry["scientific_name"]),
+            str(entry["common_name"]),
+            _probability(
+                entry["threshold"], f"{path / 'model.json'}: threshold of {entry['label']}"
+            ),
+        )
+        for entry in details["labels"]
+    )
+    if not labels or len({label.label for label in labels}) != len(labels):
+        raise ModelError(f"{path / 'model.json'}: the labels are empty or not all different")
+    bundle = Bundle(
+        path=path,
+        name=str(details["name"]),
+        labels=labels,
+        mel=mel,
+        halo_tokens=int(details["encoder"]["halo_tokens"]),
+        width=int(details["encoder"]["width"]),
+        window_tokens=int(details["head"]["window_tokens"]),
+        hop_tokens=int(details["head"]["hop_tokens"]),
+        sha256=sha256,
+        details=details,
+    )
+    _check_windows(bundle)
+    return bundle
+
+
+def _check_windows(bundle: Bundle) -> None:
+    if bundle.halo_tokens < 0 or bundle.width < 1:
+        raise ModelError(f"{bundle.path / 'model.json'}: negative halo_tokens or empty width")
+    wrong = (
+        bundle.hop_tokens < TOKENS_PER_CHUNK
+        or bundle.hop_tokens % TOKENS_PER_CHUNK
+        or bundle.window_tokens != 2 * bundle.hop_tokens
+    )
+    if wrong:
+        raise ModelError(
+            f"{bundle.path / 'model.json'}: window_tokens {bundle.window_tokens} must be twice "
+            f"hop_tokens {bundle.hop_tokens}, and that a multiple of {TOKENS_PER_CHUNK}"
+        )
+
+
+def _probability(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 < value < 1.0:
+        raise ModelError(f"{where} is {value!r}: it must be a number above 0 and below 1")
+    return float(value)
+
+
+def _check_hash(path: Path, expected: str) -> None:
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror})") from error
+    if found != expected:
+        raise ModelError(
+            f"{path} is damaged: sha256 {found[:12]}... instead of {str(expected)[:12]}...; "
+            "copy the bundle again"
+        )

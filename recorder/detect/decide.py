@@ -1,0 +1,65 @@
+"""From scores to what is said: which species in which chunk, and where within it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recorder.detect.bundle import Bundle
+from recorder.detect.mel import TOKENS_PER_CHUNK
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+_HALF_CHUNK = TOKENS_PER_CHUNK // 2
+_EVENT_SHARE = 0.5
+"""An event reaches as far as the token score stays above half of its peak."""
+
+
+@dataclass(frozen=True)
+class TokenEvent:
+    """A stretch of tokens in which a class is heard."""
+
+    first_token: int
+    last_token: int  # exclusive
+    label_index: int
+    score: float
+    """The highest token score, 0..1."""
+
+
+def thresholds(bundle: Bundle, override: float | None = None) -> Floats:
+    """The threshold of each class, [classes]: the bundle's own, or one for all."""
+    own = [label.threshold if override is None else override for label in bundle.labels]
+    return np.array(own, np.float32)
+
+
+def token_events(token_scores: Floats, detected: Bools) -> Iterator[TokenEvent]:
+    """Events of the detected chunks, in order of time, then class.
+
+    `token_scores` [chunks * 16, classes], `detected` [chunks, classes]. A detected chunk looks
+    for its peak half a chunk beyond its edges too, because the sliding window does: a call on
+    the border is one event, not two. Touching stretches of one class are one event.
+    """
+    active = np.zeros(token_scores.shape, bool)
+    for chunk, index in np.argwhere(detected):
+        first = max(0, chunk * TOKENS_PER_CHUNK - _HALF_CHUNK)
+        last = (chunk + 1) * TOKENS_PER_CHUNK + _HALF_CHUNK
+        near = token_scores[first:last, index]
+        active[first:last, index] |= near >= _EVENT_SHARE * near.max()
+    events = [
+        event
+        for index in range(active.shape[1])
+        for event in _runs(active, token_scores, index)
+    ]
+    yield from sorted(events, key=lambda event: (event.first_token, event.label_index))
+
+
+def _runs(active: Bools, token_scores: Floats, index: int) -> Iterator[TokenEvent]:
+    column = np.concatenate(([False], active[:, index], [False]))
+    edges = np.flatnonzero(column[1:] != column[:-1])
+    for first, last in zip(edges[::2], edges[1::2], strict=True):
+        peak = float(token_scores[first:last, index].max())
+        yield TokenEvent(int(first), int(last), index, peak)

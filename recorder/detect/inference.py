@@ -1,0 +1,121 @@
+"""The two graphs of a bundle in onnxruntime, and the encoder as an exact stream.
+
+The CNN's receptive field is bounded: a tile with `halo_tokens` more on each side gives the same
+tokens, bit for bit, as the whole recording at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from recorder.detect.bundle import Bundle
+from recorder.detect.mel import FRAMES_PER_TOKEN
+from recorder.errors import ModelError
+
+Floats = NDArray[np.float32]
+
+
+class Networks:
+    """Encoder and head of a bundle, loaded and checked."""
+
+    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+        """Raises ModelError when a graph cannot be loaded or does not fit `model.json`."""
+        self.bundle = bundle
+        self._encoder = _session(bundle.encoder_path, threads)
+        self._head = _session(bundle.head_path, threads)
+        probe = 2 * bundle.halo_tokens + 1
+        frames = np.zeros((probe * FRAMES_PER_TOKEN, bundle.mel.mel_bands), np.float32)
+        try:
+            tokens = self.encode(frames)
+            logits = self.attend(tokens)
+        except _OnnxError as error:
+            raise ModelError(f"{bundle.path}: the graphs do not run ({error})") from error
+        expected = (probe, bundle.width), (probe, len(bundle.labels))
+        if (tokens.shape, logits.shape) != expected:
+            raise ModelError(
+                f"{bundle.path}: for {probe} tokens the graphs return {tokens.shape} and "
+                f"{logits.shape}; model.json promises {expected[0]} and {expected[1]}"
+            )
+
+    def encode(self, log_mel: Floats) -> Floats:
+        """Log-mel [tokens * 32, mel_bands] to tokens [tokens, width]."""
+        return self._run(self._encoder, "log_mel", log_mel)
+
+    def attend(self, tokens: Floats) -> Floats:
+        """Tokens [tokens, width] to logits [tokens, classes], every token seeing all others."""
+        return self._run(self._head, "tokens", tokens)
+
+    @staticmethod
+    def _run(session: Any, name: str, value: Floats) -> Floats:
+        result: Floats = session.run(None, {name: value[np.newaxis]})[0][0]
+        return result
+
+
+class TokenStream:
+    """Log-mel frames in, tokens out, in tiles of any size with the exact halo around them."""
+
+    def __init__(self, networks: Networks, tile_tokens: int) -> None:
+        self._networks = networks
+        self._tile = tile_tokens
+        self._halo = networks.bundle.halo_tokens
+        bands = networks.bundle.mel.mel_bands
+        self._frames: Floats = np.empty((0, bands), np.float32)
+        self._before = 0
+        """How many of the tokens held have been encoded already: the halo to the left."""
+
+    def push(self, log_mel: Floats) -> list[Floats]:
+        """Take whole tokens of frames; return the tiles [tile_tokens, width] now complete."""
+        self._frames = np.concatenate([self._frames, log_mel])
+        tiles = []
+        while self._held() - self._before >= self._tile + self._halo:
+            tiles.append(self._encode(self._tile, self._halo))
+        return tiles
+
+    def finish(self) -> list[Floats]:
+        """The recording ends here: return what is left, its right edge being the true one."""
+        tiles = []
+        while (left := self._held() - self._before) > 0:
+            count = min(left, self._tile)
+            tiles.append(self._encode(count, min(self._halo, left - count)))
+        return tiles
+
+    def _held(self) -> int:
+        return len(self._frames) // FRAMES_PER_TOKEN
+
+    def _encode(self, count: int, after: int) -> Floats:
+        stop = self._before + count
+        tokens = self._networks.encode(self._frames[: (stop + after) * FRAMES_PER_TOKEN])
+        tile = tokens[self._before : stop]
+        keep_from = max(0, stop - self._halo)
+        self._frames = self._frames[keep_from * FRAMES_PER_TOKEN :]
+        self._before = stop - keep_from
+        return tile
+
+
+def _session(path: Any, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(
+            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+    except _OnnxError as error:
+        raise ModelError(f"{path} is not a graph that onnxruntime loads ({error})") from error
+
+
+_OnnxError = (
+    onnxruntime.capi.onnxruntime_pybind11_state.Fail,
+    onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument,
+    onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph,
+    onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf,
+    onnxruntime.capi.onnxruntime_pybind11_state.NoSuchFile,
+    onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented,
+    onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException,
+    ValueError,
+)

@@ -1,0 +1,135 @@
+"""What a scan leaves behind: rows and the files that hold them. The columns are promises."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+FORMATS = ("csv", "jsonl", "raven", "audacity")
+"""`csv` is always written: it is what other programs are promised."""
+
+
+@dataclass(frozen=True)
+class DetectionRow:
+    """A species over its threshold in a 5-s chunk."""
+
+    file: str
+    start_s: float
+    end_s: float
+    label: str
+    scientific_name: str
+    common_name: str
+    score: float
+    threshold: float
+
+
+@dataclass(frozen=True)
+class ChunkRow:
+    """A 5-s chunk, with or without birds."""
+
+    row_id: str
+    file: str
+    start_s: float
+    end_s: float
+    birds: str
+
+
+@dataclass(frozen=True)
+class EventRow:
+    """A call at token resolution (0.3125 s)."""
+
+    file: str
+    start_s: float
+    end_s: float
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """What became of one file; `seconds_analysed == seconds_in_file` or there is a reason."""
+
+    path: str
+    status: str
+    """analysed | repaired | partial | failed | skipped"""
+    reason: str
+    seconds_in_file: float
+    seconds_analysed: float
+    sample_rate: int
+    channels: int
+    sha256: str
+    model: str
+    birdrec: str
+    elapsed_s: float
+
+
+Row = DetectionRow | ChunkRow | EventRow
+
+
+@contextmanager
+def written(path: Path) -> Iterator[TextIO]:
+    """A text file that is there whole or not at all: temporary file, fsync, rename.
+
+    Names that are not UTF-8 keep their bytes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    with written(path) as stream:
+        stream.write(json.dumps(content, indent=2) + "\n")
+
+
+def write_raven(path: Path, rows: Sequence[DetectionRow]) -> None:
+    """A Raven selection table for one recording."""
+    columns = ("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)")
+    columns += ("Low Freq (Hz)", "High Freq (Hz)", "Species", "Common Name", "Score")
+    with written(path) as stream:
+        stream.write("\t".join(columns) + "\n")
+        for number, row in enumerate(rows, 1):
+            place = f"{number}\tSpectrogram 1\t1\t{row.start_s:g}\t{row.end_s:g}\t50\t15000"
+            stream.write(f"{place}\t{row.label}\t{row.common_name}\t{row.score:.4f}\n")
+
+
+def write_audacity(path: Path, rows: Sequence[DetectionRow]) -> None:
+    """An Audacity label track for one recording."""
+    with written(path) as stream:
+        for row in rows:
+            stream.write(f"{row.start_s:g}\t{row.end_s:g}\t{row.common_name} {row.score:.2f}\n")
+
+
+def write_scores(
+    path: Path, scores: NDArray[np.float32], chunk_end_s: Sequence[float], labels: Sequence[str]
+) -> None:
+    """Scores before thresholding: `scores` float32 [chunks, classes], `chunk_end_s`, `labels`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as stream:
+        np.savez(
+            stream,
+            scores=scores.astype(np.float32),
+            chunk_end_s=np.array(chunk_end_s, np.float64),
+            labels=np.array(labels),
+        )
+    temporary.replace(path)
+
+
+def cell(name: str, value: Any) -> str:
+    """A value in a CSV: seconds without trailing zeros, scores with four decimals."""
+    if name in ("score", "threshold"):
+        return f"{value:.4f}"
+    return str(round(value, 4)).removesuffix(".0") if isinstance(value, float) else str(value)

@@ -1,0 +1,87 @@
+"""What is known about one recording, and its place on disk until the scan is complete."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recorder.keep.formats import ChunkRow, DetectionRow, EventRow, ManifestRow, written
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """Everything that a scan has to say about one file."""
+
+    manifest: ManifestRow
+    detections: tuple[DetectionRow, ...] = ()
+    chunks: tuple[ChunkRow, ...] = ()
+    events: tuple[EventRow, ...] = ()
+    scores: Floats | None = None  # [chunks, classes]
+
+    @property
+    def chunk_end_s(self) -> list[float]:
+        return [row.end_s for row in self.chunks]
+
+
+class DoneFiles:
+    """Finished recordings, so that a scan that was interrupted goes on where it was.
+
+    A result is found again only for the same name, size, modification time, model, thresholds
+    and version of birdrec; failed files are tried again.
+    """
+
+    def __init__(self, folder: Path, settings: str) -> None:
+        self._folder = folder
+        self._settings = settings
+
+    def get(self, path: Path, name: str) -> FileResult | None:
+        """The kept result, or None: also when it cannot be read, for then it is made again."""
+        try:
+            content = json.loads(self._place(path, name).read_text(encoding="utf-8"))
+            return _from_json(content)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def put(self, path: Path, result: FileResult) -> None:
+        if result.scores is None:
+            return
+        with written(self._place(path, result.manifest.path)) as stream:
+            json.dump(_to_json(result), stream)
+
+    def _place(self, path: Path, name: str) -> Path:
+        status = path.stat()
+        key = f"{self._settings}|{name}|{status.st_size}|{status.st_mtime_ns}"
+        return self._folder / f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.json"
+
+
+def _to_json(result: FileResult) -> dict[str, Any]:
+    assert result.scores is not None
+    return {
+        "manifest": asdict(result.manifest),
+        "detections": [list(vars(row).values()) for row in result.detections],
+        "chunks": [list(vars(row).values()) for row in result.chunks],
+        "events": [list(vars(row).values()) for row in result.events],
+        "classes": result.scores.shape[1],
+        "scores": base64.b64encode(result.scores.astype("<f4").tobytes()).decode(),
+    }
+
+
+def _from_json(content: dict[str, Any]) -> FileResult:
+    scores = np.frombuffer(base64.b64decode(content["scores"]), "<f4")
+    return FileResult(
+        ManifestRow(**content["manifest"]),
+        tuple(DetectionRow(*row) for row in content["detections"]),
+        tuple(ChunkRow(*row) for row in content["chunks"]),
+        tuple(EventRow(*row) for row in content["events"]),
+        scores.reshape(-1, content["classes"]).astype(np.float32),
+    )

@@ -1,0 +1,174 @@
+"""One recording from its bytes to its rows: analysed in full, or with the reason why not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recorder import __version__
+from recorder.detect.bundle import Bundle
+from recorder.detect.decide import token_events
+from recorder.detect.inference import Networks
+from recorder.detect.mel import CHUNK_S, TOKEN_S
+from recorder.detect.pipeline import ChunkResult, Pipeline
+from recorder.errors import AudioFileError, ModelError
+from recorder.keep.formats import ChunkRow, DetectionRow, EventRow, ManifestRow
+from recorder.keep.result import FileResult
+from recorder.sound.audiofile import AudioFile
+from recorder.sound.finder import Found
+from recorder.sound.resample import StreamResampler
+
+Floats = NDArray[np.float32]
+
+_BLOCK_S = 10
+_DATE_AT_END = re.compile(r"_\d{8}$")
+
+Progress = Callable[[float], None]
+"""Told which share of the file was just analysed, 0 to 1."""
+
+
+class FileScanner:
+    """Analyses one file after another with one model."""
+
+    def __init__(self, networks: Networks, thresholds: Floats) -> None:
+        self._networks = networks
+        self._thresholds = thresholds
+
+    def scan(self, found: Found, progress: Progress = lambda _: None) -> FileResult:
+        """One file, whatever it is: a problem ends in its manifest row, never in an exception."""
+        started = time.monotonic()
+        bundle = self._networks.bundle
+        row = _blank_row(found, bundle)
+        if found.problem:
+            status = "skipped" if found.harmless else "failed"
+            return FileResult(replace(row, status=status, reason=found.problem))
+        try:
+            result = self._analyse(found, row, progress)
+        except (AudioFileError, ModelError) as error:
+            result = FileResult(replace(row, status="failed", reason=str(error)))
+        elapsed_s = round(time.monotonic() - started, 3)
+        return replace(result, manifest=replace(result.manifest, elapsed_s=elapsed_s))
+
+    def _analyse(self, found: Found, row: ManifestRow, progress: Progress) -> FileResult:
+        bundle = self._networks.bundle
+        pipeline = Pipeline(self._networks)
+        results: list[ChunkResult] = []
+        with AudioFile(found.path) as sound:
+            resampler = StreamResampler(sound.sample_rate_hz, bundle.mel.sample_rate_hz)
+            for block in sound.blocks(_BLOCK_S * sound.sample_rate_hz):
+                results += pipeline.push(resampler.push(block))
+                progress(len(block) / max(sound.frames or 0, sound.frames_read))
+        results += pipeline.push(resampler.finish())
+        results += pipeline.finish()
+        if not sound.frames_read:
+            raise AudioFileError(sound.damage or "it holds no samples")
+        manifest = _account(row, sound, found.path)
+        return _rows(found.name, results, manifest, bundle=bundle, thresholds=self._thresholds)
+
+
+def _blank_row(found: Found, bundle: Bundle) -> ManifestRow:
+    return ManifestRow(
+        path=found.name,
+        status="failed",
+        reason="",
+        seconds_in_file=0.0,
+        seconds_analysed=0.0,
+        sample_rate=0,
+        channels=0,
+        sha256="",
+        model=f"{bundle.name}@{bundle.sha256[:12]}",
+        birdrec=__version__,
+        elapsed_s=0.0,
+    )
+
+
+def _account(row: ManifestRow, sound: AudioFile, path: Path) -> ManifestRow:
+    """Status and reason from what the reader met on its way through the file."""
+    promised = sound.frames if sound.frames is not None else sound.frames_read
+    reasons, status = [], "analysed"
+    if sound.bad_samples:
+        status = "repaired"
+        reasons.append(
+            f"{sound.bad_samples} samples that are not numbers in range, replaced by silence"
+        )
+    if sound.damage is not None:
+        status = "partial"
+        reasons.append(sound.damage)
+    return replace(
+        row,
+        status=status,
+        reason="; ".join(reasons),
+        seconds_in_file=round(max(promised, sound.frames_read) / sound.sample_rate_hz, 3),
+        seconds_analysed=round(sound.frames_read / sound.sample_rate_hz, 3),
+        sample_rate=sound.sample_rate_hz,
+        channels=sound.channels,
+        sha256=_sha256(path),
+    )
+
+
+def _rows(
+    name: str,
+    results: list[ChunkResult],
+    manifest: ManifestRow,
+    *,
+    bundle: Bundle,
+    thresholds: Floats,
+) -> FileResult:
+    scores = np.stack([result.scores for result in results])
+    detected = scores >= thresholds
+    chunks, detections = [], []
+    for result, hits in zip(results, detected, strict=True):
+        start_s, end_s = result.index * CHUNK_S, (result.index + 1) * CHUNK_S
+        labels = sorted(np.flatnonzero(hits), key=lambda index: bundle.labels[index].label)
+        for index in labels:
+            label = bundle.labels[index]
+            names = (label.label, label.scientific_name, label.common_name)
+            score, threshold = float(result.scores[index]), float(thresholds[index])
+            detections.append(DetectionRow(name, start_s, end_s, *names, score, threshold))
+        birds = " ".join(bundle.labels[index].label for index in labels) or "nocall"
+        chunks.append(ChunkRow(f"{_row_stem(name)}_{end_s:g}", name, start_s, end_s, birds))
+    events = _events(name, results, detected, bundle, manifest.seconds_analysed)
+    return FileResult(manifest, tuple(detections), tuple(chunks), events, scores)
+
+
+def _events(
+    name: str,
+    results: list[ChunkResult],
+    detected: NDArray[np.bool_],
+    bundle: Bundle,
+    recording_s: float,
+) -> tuple[EventRow, ...]:
+    token_scores = np.concatenate([result.token_scores for result in results])
+    rows = [
+        EventRow(
+            name,
+            event.first_token * TOKEN_S,
+            min(event.last_token * TOKEN_S, recording_s),
+            bundle.labels[event.label_index].label,
+            event.score,
+        )
+        for event in token_events(token_scores, detected)
+        if event.first_token * TOKEN_S < recording_s
+    ]
+    return tuple(sorted(rows, key=lambda row: (row.start_s, row.label)))
+
+
+def _row_stem(name: str) -> str:
+    """BirdCLEF's row id is the stem without a date at its end: 90100_CMP_20140301 -> 90100_CMP."""
+    return _DATE_AT_END.sub("", os.path.splitext(os.path.basename(name))[0])
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise AudioFileError(f"vanished while it was analysed ({error.strerror})") from error

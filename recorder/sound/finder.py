@@ -1,0 +1,70 @@
+"""Which recordings lie below the given paths, and what else was found that is not readable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from recorder.sound.audiofile import AUDIO_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Found:
+    """One thing that a scan has to account for."""
+
+    path: Path
+    name: str
+    """Relative to the scanned root, with forward slashes."""
+    problem: str = ""
+    """Why there is nothing to decode; empty for a recording."""
+    harmless: bool = False
+    """The problem is expected (a Mac's shadow file): skipped, not failed."""
+
+
+def find_recordings(paths: Sequence[Path], *, leave_out: Path) -> list[Found]:
+    """Everything below `paths` with an audio suffix, sorted by name, each file once.
+
+    Links to folders are not followed (no loops); `leave_out`, where the results go, is not
+    searched. A named file is taken whatever its suffix. Names are relative to the folder that
+    was given, or to what several given paths have in common.
+    """
+    resolved = [Path(os.path.abspath(path)) for path in paths]
+    root = _root(resolved)
+    found: dict[Path, Found] = {}
+    for path in resolved:
+        for one in _below(path, Path(os.path.abspath(leave_out))):
+            name = os.path.relpath(one.path, root).replace(os.sep, "/")
+            found[one.path] = Found(one.path, name, one.problem, one.harmless)
+    return sorted(found.values(), key=lambda one: os.fsencode(one.name))
+
+
+def _root(paths: list[Path]) -> Path:
+    folders = [path if path.is_dir() else path.parent for path in paths]
+    return Path(os.path.commonpath(folders))
+
+
+def _below(path: Path, leave_out: Path) -> Iterator[Found]:
+    if not os.path.lexists(path):
+        yield Found(path, "", "no such file or folder")
+        return
+    if not path.is_dir():
+        yield Found(path, "")
+        return
+    problems: list[OSError] = []
+    for folder, folders, names in os.walk(path, onerror=problems.append):
+        folders[:] = sorted(name for name in folders if Path(folder, name) != leave_out)
+        for name in names:
+            if os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES:
+                yield _classified(Path(folder, name))
+    for error in problems:
+        yield Found(Path(error.filename), "", f"folder cannot be read ({error.strerror})")
+
+
+def _classified(path: Path) -> Found:
+    if path.name.startswith("._"):
+        return Found(path, "", "a Mac's shadow of another file, not audio", harmless=True)
+    if path.is_symlink() and not path.exists():
+        return Found(path, "", "a link to nowhere")
+    return Found(path, "")
