@@ -1,4 +1,4 @@
-"""A checkpoint becomes a bundle: two graphs, `model.json`, and a model card with the recordists."""
+"""A checkpoint becomes a bundle: two graphs, `model.json`, and a model card."""
 
 from __future__ import annotations
 
@@ -44,15 +44,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except OSError as error:
         raise ModelError(f"{path} cannot be read ({error.strerror})") from error
     except (KeyError, RuntimeError, TypeError, ValueError, EOFError) as error:
-        raise ModelError(
-            f"{path} is not a checkpoint of `birdrec train fit`: {error}"
-        ) from error
+        raise ModelError(f"{path} is not a checkpoint of `birdrec train fit`: {error}") from error
     return Checkpoint(net.eval(), content)
 
 
-def write_bundle(
-    checkpoint: Checkpoint, out: Path, *, threshold: float, evaluation: str
-) -> Bundle:
+def write_bundle(checkpoint: Checkpoint, out: Path, *, threshold: float, evaluation: str) -> Bundle:
     """Export to the folder `out`, whose name becomes the model's, and read it back as a check.
 
     Only the core classes leave the lab: the others have too few recordings to be trusted, but
@@ -61,9 +57,7 @@ def write_bundle(
     out.mkdir(parents=True, exist_ok=True)
     mel, net = MelConfig(), checkpoint.net
     export_encoder(net.encoder, out / "encoder.onnx", mel_bands=mel.mel_bands)
-    export_head(
-        net.head, out / "head.onnx", width=net.config.width, classes=len(checkpoint.core)
-    )
+    export_head(net.head, out / "head.onnx", width=net.config.width, classes=len(checkpoint.core))
     names = checkpoint.content["names"]
     details = {
         "schema_version": SCHEMA_VERSION,

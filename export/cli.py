@@ -19,9 +19,7 @@ def _group() -> None:
     """Keep `onnx` a subcommand while it is the only one."""
 
 
-@app.command(
-    epilog="Example: birdrec export onnx runs/pr/checkpoint.pt --dataset DATA --out my_model"
-)
+@app.command(epilog="Example: birdrec export onnx run/checkpoint.pt --dataset DATA --out my_model")
 def onnx(
     checkpoint: Annotated[Path, typer.Argument(help="What `birdrec train fit` wrote.")],
     dataset: Annotated[

@@ -1,4 +1,4 @@
-"""Encoder and head of a checkpoint as two ONNX graphs, checked against torch before they count."""
+"""Encoder and head of a checkpoint as two ONNX graphs, checked against torch."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -27,18 +26,27 @@ class _Commands(TyperGroup):
     A plugin is imported only when it is called: the recorder knows no torch.
     """
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return [*super().list_commands(ctx), *_plugins()]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         own = super().get_command(ctx, cmd_name)
         plugin = _plugins().get(cmd_name)
         if own is not None or plugin is None:
             return own
-        if ctx.resilient_parsing or not sys.argv[1:2] == [cmd_name]:
-            return click.Command(cmd_name, help=_PLUGIN_HELP.get(cmd_name))
-        command: click.Command = typer.main.get_command(plugin.load())
-        return command
+        if sys.argv[1:2] != [cmd_name]:
+            return typer.main.get_command(_signpost(_PLUGIN_HELP.get(cmd_name, "")))
+        return typer.main.get_command(plugin.load())
+
+
+def _signpost(help_text: str) -> typer.Typer:
+    """Stands for a plugin in the list of commands, so that none is imported for `--help`."""
+    app = typer.Typer(add_completion=False)
+
+    @app.command(help=help_text)
+    def signpost() -> None: ...
+
+    return app
 
 
 app = typer.Typer(
@@ -52,14 +60,24 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _main(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"birdrec {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    # Both are seen elsewhere: in their own callback, and by main() when an error arrives.
+    del version, debug
 
 
 @app.command(epilog="Example: birdrec scan recordings/ --out results/")
@@ -101,7 +119,11 @@ def scan(
         strict=strict,
         resume=resume,
     )
-    run, tally, code = run_scan(options, quiet=quiet or as_json)
+    try:
+        run, tally, code = run_scan(options, quiet=quiet or as_json)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted: the same command goes on where it was.", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
         typer.echo(json.dumps(run, indent=2))
     elif not quiet:
@@ -132,29 +154,23 @@ def _plugins() -> dict[str, EntryPoint]:
 
 def main() -> NoReturn:
     """Run the command line; every expected error is one line and its own exit code."""
-    debug = "--debug" in sys.argv
     try:
-        code = app(standalone_mode=False) or 0
-    except click.ClickException as error:
-        error.show()
-        code = UsageError.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        code = EXIT_INTERRUPTED
+        app()
     except BirdrecError as error:
-        if debug:
+        if "--debug" in sys.argv:
             raise
         print(f"birdrec: {error}", file=sys.stderr)
-        code = error.exit_code
+        sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
-        if debug or not (sys.argv[1:] and sys.argv[1] in _PLUGIN_HELP):
+        if "--debug" in sys.argv or sys.argv[1:2] not in [[name] for name in _PLUGIN_HELP]:
             raise
         print(
             f"birdrec: `birdrec {sys.argv[1]}` needs {error.name}, which is not installed: "
             "pip install 'birdrec[train]'",
             file=sys.stderr,
         )
-        code = UsageError.exit_code
-    sys.exit(code)
+        sys.exit(UsageError.exit_code)
+    sys.exit(0)
 
 
 if __name__ == "__main__":

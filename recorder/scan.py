@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,22 +71,28 @@ def run_scan(options: ScanOptions, *, quiet: bool) -> tuple[dict[str, Any], Tall
     bundle = read_bundle(options.model or DEFAULT_BUNDLE)
     found = find_recordings(options.paths, leave_out=options.out)
     _make_folder(options.out)
-    tally, counts = Tally(), _Counts()
+    tally, counts, interrupted = Tally(), _Counts(), False
     labels = [label.label for label in bundle.labels]
     with ScanOutputs(
         options.out, formats=options.formats, labels=labels, scores=options.scores
     ) as outputs:
         total = float(sum(_size(one) for one in found))
         with reporter(len(found), total, quiet=quiet) as report:
-            for result in _results(options, bundle, found, report):
-                outputs.add(result)
-                tally.add(result.detections)
-                counts.add(result)
-                report.file_done(result.manifest, len(result.detections))
-                if options.strict and result.manifest.status == "failed":
-                    break
+            try:
+                for result in _results(options, bundle, found, report):
+                    outputs.add(result)
+                    tally.add(result.detections)
+                    counts.add(result)
+                    report.file_done(result.manifest, len(result.detections))
+                    if options.strict and result.manifest.status == "failed":
+                        break
+            except KeyboardInterrupt:
+                # What is complete is written out before anything else happens.
+                interrupted = True
     run = _run_record(options, bundle, counts, time.monotonic() - started)
     write_json(options.out / "run.json", run)
+    if interrupted:
+        raise KeyboardInterrupt
     if not any(not one.problem for one in found):
         raise NothingToDoError(_nothing(options, found))
     failed = counts.by_status["failed"]
@@ -141,15 +148,12 @@ class _Scanners:
         self.ahead = 1 if options.workers == 1 else options.workers * _AHEAD
         self._pool: ProcessPoolExecutor | None = None
         self._workers = options.workers
-        self._own: FileScanner | None = None
 
     def __enter__(self) -> _Scanners:
         if self._workers > 1:
             self._pool = ProcessPoolExecutor(
                 self._workers,
                 mp_context=multiprocessing.get_context("spawn"),
-                initializer=_start_worker,
-                initargs=self._arguments,
             )
         return self
 
@@ -165,11 +169,9 @@ class _Scanners:
         if kept is not None:
             return lambda: _advanced(kept, report, size)
         if self._pool is not None:
-            future: Future[FileResult] = self._pool.submit(_in_worker, one)
+            future: Future[FileResult] = self._pool.submit(_in_worker, *self._arguments, one)
             return lambda: _advanced(future.result(), report, size)
-        if self._own is None:
-            self._own = _scanner(*self._arguments)
-        scanner = self._own
+        scanner = _scanner(*self._arguments)
         return lambda: scanner.scan(one, lambda share: report.advance(share * size))
 
 
@@ -178,22 +180,14 @@ def _advanced(result: FileResult, report: Reporter, size: int) -> FileResult:
     return result
 
 
+@lru_cache(maxsize=1)
 def _scanner(bundle_path: Path, threshold: float | None) -> FileScanner:
     bundle = read_bundle(bundle_path)
     return FileScanner(Networks(bundle), thresholds(bundle, threshold))
 
 
-_worker_scanner: FileScanner
-"""A worker process loads the model once."""
-
-
-def _start_worker(bundle_path: Path, threshold: float | None) -> None:
-    global _worker_scanner
-    _worker_scanner = _scanner(bundle_path, threshold)
-
-
-def _in_worker(one: Found) -> FileResult:
-    return _worker_scanner.scan(one)
+def _in_worker(bundle_path: Path, threshold: float | None, one: Found) -> FileResult:
+    return _scanner(bundle_path, threshold).scan(one)
 
 
 def _make_folder(out: Path) -> None:

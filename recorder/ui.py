@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -53,16 +53,16 @@ class Lines:
 class Bar:
     """A bar with the time left, by bytes of sound; problems stay above it."""
 
-    def __init__(self, progress: "object", task: int, write: "object") -> None:
-        self._progress, self._task, self._write = progress, task, write
+    def __init__(self, advance: Callable[[float], None], write: Callable[[str], None]) -> None:
+        self._advance, self._write = advance, write
 
     def advance(self, amount: float) -> None:
-        self._progress.advance(self._task, amount)  # type: ignore[attr-defined]
+        self._advance(amount)
 
     def file_done(self, row: ManifestRow, detections: int) -> None:
         if row.reason:
-            text = f"{printable(row.path)}: {row.status}: {row.reason}"
-            self._write(text)  # type: ignore[operator]
+            note = f"{detections} detections, {row.status}: {row.reason}"
+            self._write(f"{printable(row.path)}: {note}")
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,11 @@ def print_species(tally: Tally) -> None:
         console.print("No bird above its threshold.")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading, side in (("species", "left"), ("", "left"), ("chunks", "right")):
-        table.add_column(heading, justify=side)  # type: ignore[arg-type]
-    for heading, side in (("files", "right"), ("best", "right"), ("heard best at", "left")):
-        table.add_column(heading, justify=side)  # type: ignore[arg-type]
+    for heading in ("species", ""):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("chunks", "files", "best"):
+        table.add_column(heading, justify="right")
+    table.add_column("heard best at")
     for line in lines:
         cells = (str(line.chunks), str(line.files), f"{line.best_score:.2f}", line.best_place)
         names = Text(line.common_name), Text(line.scientific_name, style="italic")
@@ -154,8 +155,13 @@ def reporter(files: int, total: float, *, quiet: bool) -> Iterator[Reporter]:
     else:
         from rich.console import Console
         from rich.markup import escape
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-        from rich.progress import TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
         console = Console(stderr=True)
         columns = (
@@ -166,4 +172,7 @@ def reporter(files: int, total: float, *, quiet: bool) -> Iterator[Reporter]:
         )
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task("scan", total=max(total, 1.0))
-            yield Bar(progress, task, lambda text: console.print(escape(text), highlight=False))
+            yield Bar(
+                lambda amount: progress.advance(task, amount),
+                lambda text: console.print(escape(text), highlight=False),
+            )

@@ -42,6 +42,11 @@ MIN_PURITY = 0.6  # a ridge's share of the power around it; white noise would ha
 BAND_EDGES_HZ = np.geomspace(700.0, 14000.0, 17)
 MIN_SHARE = 0.004  # of the call's energy, for a ridge or a noise band to be worth its bytes
 
+ABOUT = (
+    "Numbers measured by `python -m train.contours` from xeno-canto recordings: no audio. "
+    "Every contour names its recording, author and licence."
+)
+
 
 @dataclass(frozen=True)
 class Take:
@@ -270,7 +275,8 @@ def _rows_by_filename(path: Path) -> dict[str, dict[str, str]]:
 
 def _to_json(species: dict[str, dict[str, object]]) -> str:
     """Indented, but every list of numbers on a line of its own: small, and fit for a diff."""
-    text = json.dumps({"species": species}, indent=1, ensure_ascii=False)
+    document = {"about": ABOUT, "species": species}
+    text = json.dumps(document, indent=1, ensure_ascii=False)
     number_list = re.compile(r"\[\s+(\d[\d,\s]*?)\s+\]")
     return number_list.sub(lambda found: "[" + re.sub(r"\s+", "", found[1]) + "]", text) + "\n"
 

@@ -101,8 +101,7 @@ def load_noise(folders: Iterable[Path], excluded: Iterable[str]) -> list[NDArray
         path
         for folder in folders
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in AUDIO_SUFFIXES
-        and not any(word in path.name for word in words)
+        if path.suffix.lower() in AUDIO_SUFFIXES and not any(word in path.name for word in words)
     ]
     if not paths:
         raise ConfigError(f"no noise found in {', '.join(map(str, folders))}")
@@ -119,7 +118,7 @@ def activity(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
     excess = np.maximum(0.0, power - _BAND_EXCESS * np.median(power, axis=0)).sum(axis=1)
     smooth = np.convolve(excess, np.full(5, 0.2), mode="same")
     loud = np.quantile(smooth, 0.95)
-    return smooth > max(_ACTIVE_BELOW_LOUD * loud, 1e-9)
+    return np.asarray(smooth > max(_ACTIVE_BELOW_LOUD * loud, 1e-9))
 
 
 def _load(clip: Clip, mel: MelConfig) -> Recording:

@@ -76,9 +76,7 @@ def fit(config: TrainConfig, config_path: Path, out: Path) -> Path:
     labels = core + sorted({clip.label for clip in clips} - set(core))
     maker = SceneMaker(
         load_recordings(clips, mel),
-        load_noise(
-            [config_path.parent / folder for folder in config.noise], config.noise_excluded
-        ),
+        load_noise([config_path.parent / folder for folder in config.noise], config.noise_excluded),
         labels=labels,
         core=set(core),
         config=config.scenes,
@@ -86,6 +84,9 @@ def fit(config: TrainConfig, config_path: Path, out: Path) -> Path:
     )
     judge = Judge(dataset, core, mel)
     net = Segmenter(_segmenter_config(config, len(labels)), mel)
+    if config.init_from:
+        start = torch.load(config_path.parent / config.init_from, weights_only=True)
+        net.load_state_dict(start["average"])
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = WeightAverage(net, config.average_decay)
     optimizer = torch.optim.AdamW(_decay_groups(net, config.weight_decay), config.learning_rate)
@@ -100,9 +101,7 @@ def fit(config: TrainConfig, config_path: Path, out: Path) -> Path:
             group["lr"] = config.learning_rate * _schedule(step, config)
         loss = _loss(net, front_end, batch, torch.Generator().manual_seed(config.seed + step))
         if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at step {step}: lower the rate"
-            )
+            raise FloatingPointError(f"the loss is {loss.item()} at step {step}: lower the rate")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(net.parameters(), 5.0)
@@ -159,9 +158,7 @@ class Judge:
         return {"threshold": threshold, **vars(evaluate(scores, truth, known, threshold))}
 
 
-def _loss(
-    net: nn.Module, front_end: nn.Module, batch: Batch, generator: torch.Generator
-) -> Tensor:
+def _loss(net: nn.Module, front_end: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
     samples, target, known, weak = batch
     scenes, chunks, classes = target.shape
     with torch.no_grad():
@@ -191,9 +188,7 @@ def _segmenter_config(config: TrainConfig, classes: int) -> SegmenterConfig:
 
 def _batches(batches: SceneBatches, first_step: int) -> Iterator[tuple[int, Batch]]:
     steps = range(first_step, len(batches))
-    loader = DataLoader(
-        batches, batch_size=None, sampler=steps, num_workers=1, prefetch_factor=8
-    )
+    loader = DataLoader(batches, batch_size=None, sampler=steps, num_workers=1, prefetch_factor=8)
     yield from zip(steps, loader, strict=True)
 
 
@@ -225,9 +220,7 @@ def _save(
     clips: list[Clip],
 ) -> None:
     names = {clip.label: (clip.scientific_name, clip.common_name) for clip in clips}
-    sources = [
-        (clip.path.name, clip.label, clip.author, clip.licence, clip.url) for clip in clips
-    ]
+    sources = [(clip.path.name, clip.label, clip.author, clip.licence, clip.url) for clip in clips]
     content = {
         "config": config.to_dict(),
         "segmenter": _segmenter_config(config, len(labels)).to_dict(),

@@ -124,9 +124,7 @@ class SceneMaker:
             snr_db = rng.uniform(*config.snr_db)
             for _ in range(1 + rng.poisson(chunks * CHUNK_S / 15.0) if chunks > 1 else 1):
                 stretch = self._stretch(rng, recording, length)
-                gain = (
-                    bed_rms * _from_db(snr_db + rng.uniform(-2, 2)) / _loud_rms(stretch.samples)
-                )
+                gain = bed_rms * _from_db(snr_db + rng.uniform(-2, 2)) / _loud_rms(stretch.samples)
                 room = length - len(stretch.samples)
                 begin = int(rng.integers(-len(stretch.samples) // 3, room + 1))
                 _add(mix, stretch.samples * np.float32(gain), begin)
@@ -166,9 +164,7 @@ class SceneMaker:
         if rng.random() < self._config.bed_chance:
             bed += self._looped_noise(rng, length)
             if rng.random() < 0.3:
-                bed += self._looped_noise(rng, length) * np.float32(
-                    _from_db(rng.uniform(-15, 0))
-                )
+                bed += self._looped_noise(rng, length) * np.float32(_from_db(rng.uniform(-15, 0)))
         return bed * np.float32(rms / max(_rms(bed), 1e-9)), rms
 
     def _looped_noise(self, rng: np.random.Generator, length: int) -> Samples:

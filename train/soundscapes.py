@@ -73,9 +73,7 @@ def read_soundscapes(dataset: Path, labels: list[str]) -> list[Soundscape]:
 
 def soundscape_log_mel(soundscape: Soundscape, mel: MelConfig) -> Floats:
     """The log-mel of the labelled chunks, [chunks * 512, mel_bands]."""
-    samples = read_mono(soundscape.path, SAMPLE_RATE_HZ)[
-        : len(soundscape.truth) * CHUNK_SAMPLES
-    ]
+    samples = read_mono(soundscape.path, SAMPLE_RATE_HZ)[: len(soundscape.truth) * CHUNK_SAMPLES]
     tokens = len(soundscape.truth) * TOKENS_PER_CHUNK
     padded = np.pad(samples, (0, samples_needed(tokens, mel) - len(samples)))
     return log_mel(padded, tokens, mel)

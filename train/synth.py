@@ -34,6 +34,8 @@ LEAST_GAP_S = 0.25  # between two calls of one individual
 FLUTTER = 0.12  # of a ridge's amplitude: the breath in a whistle
 FLUTTER_HZ = 90.0
 RUMBLE_HZ = 150.0
+LEAVES_HZ = 2500.0
+DROPS_PER_S = 24
 HIGHEST = 0.45  # of the sample rate; a ridge above it would alias
 
 TOY_RATE_HZ = 32000
@@ -105,7 +107,7 @@ def render_call(
         call += _whistle(cycles_hz, amplitude, at_step, rng=rng)
     call *= 1 + FLUTTER * _noise(call.size, sample_rate_hz, _band(0.0, FLUTTER_HZ), rng=rng)
     for low_hz, high_hz, rms in contour.noise:
-        breath = _noise(call.size, sample_rate_hz, _band(low_hz, high_hz), rng=rng)
+        breath = _noise(call.size, sample_rate_hz, _soft_band(low_hz, high_hz), rng=rng)
         call += breath * np.interp(at_step, np.arange(steps + 2), np.pad(rms, 1))
     if reverb_s:
         call = _with_reverb(call, int(reverb_s * sample_rate_hz), rng=rng)
@@ -145,7 +147,7 @@ def _noise(
     count: int, sample_rate_hz: int, gain: Callable[[Floats], npt.NDArray[Any]], *, rng: Rng
 ) -> Floats:
     """Gaussian noise `[count]` of unit RMS with the spectrum `gain(hz)`."""
-    hz = np.fft.rfftfreq(count, 1 / sample_rate_hz)
+    hz = np.fft.rfftfreq(count, 1 / sample_rate_hz).astype(float)
     return _unit_rms(np.fft.irfft(np.fft.rfft(rng.standard_normal(count)) * gain(hz), count))
 
 
@@ -157,27 +159,36 @@ def _band(low_hz: float, high_hz: float) -> Callable[[Floats], npt.NDArray[np.bo
     return lambda hz: (hz >= low_hz) & (hz < high_hz)
 
 
+def _soft_band(low_hz: float, high_hz: float) -> Callable[[Floats], Floats]:
+    """Slopes instead of edges, so that neighbouring bands of breath melt into one."""
+    centre_hz, half_hz = (low_hz + high_hz) / 2, (high_hz - low_hz) / 2
+    return lambda hz: np.asarray(np.exp(-(((hz - centre_hz) / (1.1 * half_hz)) ** 4)), float)
+
+
 def _pinkish(hz: Floats) -> Floats:
     return (hz > RUMBLE_HZ) / np.sqrt(hz + 1)
 
 
+def _leafy(hz: Floats) -> Floats:
+    return np.asarray(np.exp(-(np.log2((hz + 1) / LEAVES_HZ) ** 2)), float)
+
+
 def wind(samples: int, sample_rate_hz: int, *, rng: Rng) -> Floats:
     """Gusty wind `[samples]` of unit RMS: a rumble, and leaves that answer the gusts."""
-    gust = np.exp(0.6 * _noise(samples, sample_rate_hz, _band(0.0, 0.25), rng=rng))
+    gust = np.exp(0.5 * _noise(samples, sample_rate_hz, _band(0.0, 0.25), rng=rng))
     rumble = _noise(samples, sample_rate_hz, lambda hz: hz / (1 + (hz / 140) ** 3), rng=rng)
-    leafy = lambda hz: np.exp(-(np.log2((hz + 1) / 2500) ** 2))  # noqa: E731
-    leaves = _noise(samples, sample_rate_hz, leafy, rng=rng)
-    return _unit_rms(rumble * gust + 0.08 * leaves * gust**2)
+    leaves = _noise(samples, sample_rate_hz, _leafy, rng=rng)
+    return _unit_rms(rumble * gust + 0.08 * leaves * gust**1.5)
 
 
 def rain(samples: int, sample_rate_hz: int, *, rng: Rng) -> Floats:
     """Rain `[samples]` of unit RMS: a pinkish hiss and single drops that ring for a few ms."""
     sound = _noise(samples, sample_rate_hz, _pinkish, rng=rng)
     seconds = np.arange(int(0.03 * sample_rate_hz)) / sample_rate_hz
-    for ring_hz in rng.uniform(1200, 6000, 6):
-        drops = (rng.random(samples) < 4 / sample_rate_hz) * rng.lognormal(size=samples)
-        ring = np.sin(2 * np.pi * ring_hz * seconds) * np.exp(-seconds / 0.004)
-        sound += 2.0 * _convolved(drops, ring)[:samples]
+    at = np.flatnonzero(rng.random(samples - seconds.size) < DROPS_PER_S / sample_rate_hz)
+    ring_hz, loudness = rng.uniform(1200, 6000, at.size), rng.lognormal(size=at.size)
+    rings = np.sin(2 * np.pi * ring_hz[:, None] * seconds) * np.exp(-seconds / 0.004)
+    np.add.at(sound, at[:, None] + np.arange(seconds.size), 2 * loudness[:, None] * rings)
     return _unit_rms(sound)
 
 
@@ -225,12 +236,11 @@ def compose(
 def _busy_stretches(
     duration_s: float, nocall_fraction: float, *, rng: Rng
 ) -> list[tuple[float, float]]:
-    """Stretches of whole chunks, about 15 s long, with random quiet between them."""
+    """Stretches of whole chunks, about 12 s long, with random quiet between them."""
     chunks = max(1, int(duration_s // CHUNK_S))
     busy = max(1, round((1 - nocall_fraction) * chunks))
-    count = max(1, round(busy / 3))
-    cuts = np.sort(rng.choice(np.arange(1, busy), count - 1, replace=False))
-    lengths = np.diff(np.concatenate([[0], cuts, [busy]]))
+    count = max(1, round(busy / 2.5))
+    lengths = 1 + rng.multinomial(busy - count, np.full(count, 1 / count))
     quiet = rng.multinomial(chunks - busy, np.full(count + 1, 1 / (count + 1)))
     ends = np.cumsum(lengths + quiet[:-1]) * CHUNK_S
     starts = ends - lengths * CHUNK_S
@@ -290,7 +300,7 @@ def _band_rms(sound: Floats, sample_rate_hz: int, band_hz: tuple[float, float]) 
     # The window keeps the wind's rumble from leaking into a high call's band.
     window = np.hanning(sound.size)
     power = np.abs(np.fft.rfft(sound * window)) ** 2
-    inside = _band(*band_hz)(np.fft.rfftfreq(sound.size, 1 / sample_rate_hz))
+    inside = _band(*band_hz)(np.fft.rfftfreq(sound.size, 1 / sample_rate_hz).astype(float))
     return float(np.sqrt(2 * power[inside].sum() / sound.size / np.sum(window**2)))
 
 

@@ -44,15 +44,13 @@ def token_events(token_scores: Floats, detected: Bools) -> Iterator[TokenEvent]:
     the border is one event, not two. Touching stretches of one class are one event.
     """
     active = np.zeros(token_scores.shape, bool)
-    for chunk, index in np.argwhere(detected):
+    for chunk, index in zip(*np.nonzero(detected), strict=True):
         first = max(0, chunk * TOKENS_PER_CHUNK - _HALF_CHUNK)
         last = (chunk + 1) * TOKENS_PER_CHUNK + _HALF_CHUNK
         near = token_scores[first:last, index]
         active[first:last, index] |= near >= _EVENT_SHARE * near.max()
     events = [
-        event
-        for index in range(active.shape[1])
-        for event in _runs(active, token_scores, index)
+        event for index in range(active.shape[1]) for event in _runs(active, token_scores, index)
     ]
     yield from sorted(events, key=lambda event: (event.first_token, event.label_index))
 

@@ -73,9 +73,7 @@ def roc_auc(scores: Floats, truth: Bools) -> float:
 def per_class(scores: Floats, truth: Bools, known: Bools) -> tuple[Floats, Floats]:
     """(average precision, ROC AUC) of each class, [classes] each, NaN where undefined."""
     columns = range(truth.shape[1])
-    precision = [
-        average_precision(scores[known[:, c], c], truth[known[:, c], c]) for c in columns
-    ]
+    precision = [average_precision(scores[known[:, c], c], truth[known[:, c], c]) for c in columns]
     auc = [roc_auc(scores[known[:, c], c], truth[known[:, c], c]) for c in columns]
     return np.array(precision), np.array(auc)
 

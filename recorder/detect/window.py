@@ -9,6 +9,7 @@ in which it lies most central, the earlier one at a tie. `window_plan` says so f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +33,7 @@ def window_plan(tokens: int, window_tokens: int, hop_tokens: int) -> list[tuple[
     """(window's first token, first chunk settled in it, one past the last), in order."""
     starts = window_starts(tokens, window_tokens, hop_tokens)
     chunks = tokens // TOKENS_PER_CHUNK
-    limits = [
-        _limit(left, right, window_tokens)
-        for left, right in zip(starts, starts[1:], strict=False)
-    ]
+    limits = [_limit(left, right, window_tokens) for left, right in pairwise(starts)]
     firsts, lasts = [0, *limits], [*limits, chunks]
     return list(zip(starts, firsts, lasts, strict=True))
 

@@ -96,10 +96,10 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def write_raven(path: Path, rows: Sequence[DetectionRow]) -> None:
     """A Raven selection table for one recording."""
-    columns = ("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)")
-    columns += ("Low Freq (Hz)", "High Freq (Hz)", "Species", "Common Name", "Score")
+    times = ("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)")
+    bands = ("Low Freq (Hz)", "High Freq (Hz)", "Species", "Common Name", "Score")
     with written(path) as stream:
-        stream.write("\t".join(columns) + "\n")
+        stream.write("\t".join(times + bands) + "\n")
         for number, row in enumerate(rows, 1):
             place = f"{number}\tSpectrogram 1\t1\t{row.start_s:g}\t{row.end_s:g}\t50\t15000"
             stream.write(f"{place}\t{row.label}\t{row.common_name}\t{row.score:.4f}\n")

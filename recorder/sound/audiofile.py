@@ -45,9 +45,7 @@ class AudioFile:
             self._sound = soundfile.SoundFile(self._descriptor, closefd=False)
         except (soundfile.SoundFileError, ValueError, TypeError, OverflowError) as error:
             os.close(self._descriptor)
-            raise AudioFileError(
-                f"not audio that can be decoded ({_one_line(error)})"
-            ) from error
+            raise AudioFileError(f"not audio that can be decoded ({_one_line(error)})") from error
         self.sample_rate_hz: int = self._sound.samplerate
         self.channels: int = self._sound.channels
         frames = self._sound.frames
@@ -74,9 +72,7 @@ class AudioFile:
             self.frames_read += len(block)
             yield self._clean(block)
         if self.frames is not None and self.frames_read < self.frames:
-            self.damage = (
-                f"the header promises {self.frames} samples, {self.frames_read} are there"
-            )
+            self.damage = f"the header promises {self.frames} samples, {self.frames_read} are there"
 
     def _clean(self, block: NDArray[np.float32]) -> Samples:
         bad = ~(np.abs(block) <= _LARGEST_SAMPLE)
@@ -85,7 +81,8 @@ class AudioFile:
             block[bad] = 0.0
         if self.channels == 1:
             return np.ascontiguousarray(block[:, 0])
-        return block.mean(axis=1, dtype=np.float32)
+        mixed: Samples = block.mean(axis=1, dtype=np.float32)
+        return mixed
 
     def close(self) -> None:
         self._sound.close()

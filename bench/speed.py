@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""What a scan costs as a whole process: an hour of sound, a 3-second file, the installed size.
+
+    python bench/speed.py [--runs N] [--hour-runs N]     writes bench/results/speed.json
+
+The sound is synthesised wind and rain with toy calls, 32 kHz, 16 bit. CPU seconds are the
+operating system's own (user + system of the finished process); wall times carry whatever else
+the machine was doing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from train.synth import rain, wind
+
+RATE_HZ = 32_000
+HOUR_S = 3600
+
+
+def make_wav(path: Path, seconds: int) -> None:
+    """Wind and rain; a minute of it, repeated: the work does not depend on what is heard."""
+    rng = np.random.default_rng(0)
+    minute = wind(60 * RATE_HZ, RATE_HZ, rng) + rain(60 * RATE_HZ, RATE_HZ, rng)
+    minute *= 0.05 / np.abs(minute).std()
+    with soundfile.SoundFile(path, "w", RATE_HZ, 1, "PCM_16") as sound:
+        for start in range(0, seconds, 60):
+            sound.write(minute[: min(60, seconds - start) * RATE_HZ])
+
+
+def measure(recording: Path, out: Path) -> dict[str, float]:
+    """One `birdrec scan` from start to exit."""
+    command = [sys.executable, "-m", "recorder.cli", "scan", str(recording), "--out", str(out)]
+    started = time.monotonic()
+    process = subprocess.Popen([*command, "--no-resume", "--quiet"])
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        raise SystemExit(f"{' '.join(command)} failed with status {status}")
+    return {
+        "wall_s": time.monotonic() - started,
+        "cpu_s": usage.ru_utime + usage.ru_stime,
+        "peak_rss_mb": usage.ru_maxrss / 1000,
+    }
+
+
+def summary(runs: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    return {
+        name: {
+            "min": round(min(run[name] for run in runs), 3),
+            "median": round(statistics.median(run[name] for run in runs), 3),
+        }
+        for name in runs[0]
+    }
+
+
+def packages_mb() -> float:
+    """Everything in this environment's site-packages."""
+    folder = Path(sysconfig.get_paths()["purelib"])
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--runs", type=int, default=5)
+    arguments.add_argument("--hour-runs", type=int, default=3)
+    options = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        hour, short, out = Path(folder, "hour.wav"), Path(folder, "short.wav"), Path(folder, "o")
+        make_wav(hour, HOUR_S)
+        make_wav(short, 3)
+        results = {
+            "date": datetime.date.today().isoformat(),
+            "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+            "load_before": os.getloadavg()[0],
+            "command": " ".join(sys.argv),
+            "one_hour": summary([measure(hour, out) for _ in range(options.hour_runs)]),
+            "three_seconds": summary([measure(short, out) for _ in range(options.runs)]),
+            "site_packages_mb": round(packages_mb()),
+        }
+    results["one_hour"]["x_real_time_by_cpu"] = {
+        name: round(HOUR_S / value, 1) for name, value in results["one_hour"]["cpu_s"].items()
+    }
+    place = Path(__file__).parent / "results" / "speed.json"
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

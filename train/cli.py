@@ -1,0 +1,50 @@
+"""`birdrec train`: torch is imported when a command runs, not when help is shown."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Train a model on your own weakly labelled recordings (needs the extra `train`).",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command(epilog="Example: birdrec train fit train/configs/puerto_rico.toml --out runs/pr")
+def fit(
+    config: Annotated[Path, typer.Argument(help="A TOML file; see train/configs/.")],
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint and log.jsonl.")],
+) -> None:
+    """Train the segmenter; the same command goes on from the last checkpoint."""
+    # Threads that wait in a loop slow down everything when a core is shared; this must be set
+    # before torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from train.config import read_config
+    from train.loop import fit as run
+
+    typer.echo(run(read_config(config), config, out))
+
+
+@app.command(epilog="Example: birdrec train evaluate birdrec-out --dataset DATA")
+def evaluate(
+    out: Annotated[Path, typer.Argument(help="What `birdrec scan --scores` wrote.")],
+    dataset: Annotated[Path, typer.Option(help="Folder with the labels (BirdCLEF layout).")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare a scan of labelled soundscapes with the truth."""
+    from train.evaluate import evaluate_scan
+
+    result = evaluate_scan(out, dataset)
+    if as_json:
+        typer.echo(json.dumps(result.to_dict(), indent=1))
+        return
+    typer.echo(f"{result.scores}; always nocall: row-wise F1 {result.nocall_row_f1:.3f}")
+    for label, figures in result.species.items():
+        ap, auc = figures["average_precision"], figures["auc"]
+        typer.echo(f"{label:28s} {figures['rows']:4.0f} rows  AP {ap:.3f}  AUC {auc:.3f}")
