@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from export.to_onnx import export_encoder, export_head
 from recorder import __version__
 from recorder.detect.bundle import SCHEMA_VERSION, Bundle, read_bundle
 from recorder.detect.mel import MelConfig
-from recorder.errors import ModelError
+from recorder.errors import ModelError, UsageError
 from train.backbones import dependency_tokens, probe_shape
 from train.segmenter import Segmenter, SegmenterConfig
 
@@ -51,17 +52,32 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def write_bundle(checkpoint: Checkpoint, out: Path, *, threshold: float, evaluation: str) -> Bundle:
     """Export to the folder `out`, whose name becomes the model's, and read it back as a check.
 
-    Only the core classes leave the lab: the others have too few recordings to be trusted, but
+    An older bundle there is replaced when the new one is complete; UsageError when `out` is
+    something else. Only the core classes leave the lab: the others have too few recordings to be trusted, but
     the net is better for having learnt to tell them apart.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    if out.exists() and not (out / "model.json").is_file():
+        raise UsageError(f"--out {out} exists and is not a model bundle: choose another name")
+    new = out.with_name(out.name + ".tmp")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    _write_files(checkpoint, new, name=out.name, threshold=threshold, evaluation=evaluation)
+    read_bundle(new)
+    shutil.rmtree(out, ignore_errors=True)
+    new.rename(out)
+    return read_bundle(out)
+
+
+def _write_files(
+    checkpoint: Checkpoint, out: Path, *, name: str, threshold: float, evaluation: str
+) -> None:
     mel, net = MelConfig(), checkpoint.net
     export_encoder(net.encoder, out / "encoder.onnx", mel_bands=mel.mel_bands)
     export_head(net.head, out / "head.onnx", width=net.config.width, classes=len(checkpoint.core))
     names = checkpoint.content["names"]
     details = {
         "schema_version": SCHEMA_VERSION,
-        "name": out.name,
+        "name": name,
         "birdrec": __version__,
         "mel": mel.to_dict(),
         "encoder": {
@@ -92,7 +108,6 @@ def write_bundle(checkpoint: Checkpoint, out: Path, *, threshold: float, evaluat
     }
     (out / "model.json").write_text(json.dumps(details, indent=1) + "\n", encoding="utf-8")
     (out / "MODEL_CARD.md").write_text(_card(checkpoint, details), encoding="utf-8")
-    return read_bundle(out)
 
 
 def _file_entry(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import time
@@ -146,7 +147,8 @@ def _events(
     bundle: Bundle,
     recording_s: float,
 ) -> tuple[EventRow, ...]:
-    token_scores = np.concatenate([result.token_scores for result in results])
+    heard = math.ceil(recording_s / TOKEN_S)  # the rest is padding
+    token_scores = np.concatenate([result.token_scores for result in results])[:heard]
     rows = [
         EventRow(
             name,

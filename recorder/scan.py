@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import platform
 import sys
+import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -193,9 +194,11 @@ def _in_worker(bundle_path: Path, threshold: float | None, one: Found) -> FileRe
 def _make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
     except OSError as error:
         raise UsageError(
-            f"--out {out} cannot be made ({error.strerror}): choose a folder that you can write to"
+            f"--out {out} cannot be written to ({error.strerror}): choose a folder that you can write to"
         ) from error
 
 

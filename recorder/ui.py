@@ -65,6 +65,10 @@ class Bar:
             self._write(f"{printable(row.path)}: {note}")
 
 
+_PIPED_WIDTH = 130
+"""Columns where there is no terminal to ask: wide enough not to cut names."""
+
+
 @dataclass(frozen=True)
 class SpeciesLine:
     """A row of the table that a scan ends with."""
@@ -101,7 +105,7 @@ class Tally:
                 self._chunks[label],
                 len(self._files[label]),
                 best.score,
-                f"{printable(best.file)} {clock(best.start_s)}",
+                f"{printable(best.file.rpartition('/')[2])} {clock(best.start_s)}",
             )
             for label, best in self._best.items()
         ]
@@ -127,7 +131,7 @@ def print_species(tally: Tally) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else 100)
+    console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
     lines = tally.lines()
     if not lines:
         console.print("No bird above its threshold.")
@@ -137,7 +141,7 @@ def print_species(tally: Tally) -> None:
         table.add_column(heading, no_wrap=True)
     for heading in ("chunks", "files", "best"):
         table.add_column(heading, justify="right")
-    table.add_column("heard best at")
+    table.add_column("heard best at", overflow="fold")
     for line in lines:
         cells = (str(line.chunks), str(line.files), f"{line.best_score:.2f}", line.best_place)
         names = Text(line.common_name), Text(line.scientific_name, style="italic")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import soundfile
+from scipy.fft import next_fast_len
 
 from recorder.errors import UsageError
 
@@ -73,9 +74,7 @@ class Event:
 def load_contours(path: Path) -> dict[str, list[Contour]]:
     """Reads what `train.contours` wrote, by label."""
     species = json.loads(path.read_text("utf-8"))["species"]
-    return {
-        label: [_parsed(entry) for entry in one["contours"]] for label, one in species.items()
-    }
+    return {label: [_parsed(entry) for entry in one["contours"]] for label, one in species.items()}
 
 
 def _parsed(entry: Mapping[str, Any]) -> Contour:
@@ -139,16 +138,19 @@ def _with_reverb(call: Floats, tail_samples: int, *, rng: Rng) -> Floats:
 
 def _convolved(sound: Floats, response: Floats) -> Floats:
     count = sound.size + response.size - 1
-    both = np.fft.rfft(sound, count) * np.fft.rfft(response, count)
-    return np.asarray(np.fft.irfft(both, count), float)
+    fast = next_fast_len(count, real=True)
+    both = np.fft.rfft(sound, fast) * np.fft.rfft(response, fast)
+    return np.asarray(np.fft.irfft(both, fast)[:count], float)
 
 
 def _noise(
     count: int, sample_rate_hz: int, gain: Callable[[Floats], npt.NDArray[Any]], *, rng: Rng
 ) -> Floats:
     """Gaussian noise `[count]` of unit RMS with the spectrum `gain(hz)`."""
-    hz = np.fft.rfftfreq(count, 1 / sample_rate_hz).astype(float)
-    return _unit_rms(np.fft.irfft(np.fft.rfft(rng.standard_normal(count)) * gain(hz), count))
+    fast = next_fast_len(count, real=True)
+    hz = np.fft.rfftfreq(fast, 1 / sample_rate_hz).astype(float)
+    spectrum = np.fft.rfft(rng.standard_normal(fast)) * gain(hz)
+    return _unit_rms(np.fft.irfft(spectrum, fast)[:count])
 
 
 def _unit_rms(sound: npt.NDArray[np.floating[Any]]) -> Floats:
@@ -236,10 +238,10 @@ def compose(
 def _busy_stretches(
     duration_s: float, nocall_fraction: float, *, rng: Rng
 ) -> list[tuple[float, float]]:
-    """Stretches of whole chunks, about 12 s long, with random quiet between them."""
+    """Stretches of whole chunks, about 10 s long, with random quiet between them."""
     chunks = max(1, int(duration_s // CHUNK_S))
     busy = max(1, round((1 - nocall_fraction) * chunks))
-    count = max(1, round(busy / 2.5))
+    count = max(1, round(busy / 2))
     lengths = 1 + rng.multinomial(busy - count, np.full(count, 1 / count))
     quiet = rng.multinomial(chunks - busy, np.full(count + 1, 1 / (count + 1)))
     ends = np.cumsum(lengths + quiet[:-1]) * CHUNK_S
@@ -289,11 +291,15 @@ def _add_call(
 
 
 def _own_band(call: Samples, sample_rate_hz: int) -> tuple[float, float]:
-    """The band in Hz that holds the middle 95 % of the call's energy."""
-    share = np.cumsum(np.abs(np.fft.rfft(call)) ** 2)
+    """The band in Hz that holds the middle 95 % of the call's energy, and 10 % either side.
+
+    The ear hears a pure tone in a band about that wide: its own width would be next to nothing.
+    """
+    fast = next_fast_len(call.size, real=True)
+    share = np.cumsum(np.abs(np.fft.rfft(call, fast)) ** 2)
     low, high = np.searchsorted(share, share[-1] * np.array([0.025, 0.975]))
-    hz_per_bin = sample_rate_hz / call.size
-    return float(low * hz_per_bin), float((high + 1) * hz_per_bin)
+    hz_per_bin = sample_rate_hz / fast
+    return float(0.9 * low * hz_per_bin), float(1.1 * high * hz_per_bin)
 
 
 def _band_rms(sound: Floats, sample_rate_hz: int, band_hz: tuple[float, float]) -> float:

@@ -79,7 +79,7 @@ def read_bundle(path: Path) -> Bundle:
     try:
         bundle = _bundle(path, details, hashlib.sha256(raw).hexdigest())
         hashes = {name: details["files"][name]["sha256"] for name in _GRAPHS}
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{manifest}: {error} is missing or malformed") from error
     for name, expected in hashes.items():
         _check_hash(path / name, expected)

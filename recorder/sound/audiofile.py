@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,12 @@ AUDIO_SUFFIXES = frozenset(
 
 _LARGEST_SAMPLE = 1e4
 """Full scale is 1. Beyond this a value is damage, and its power would overflow float32."""
+_STEP_FRAMES = 4096
+"""Decoded at once: where decoding stops, no more than this is lost."""
+_SHORT_CHUNK = re.compile(r"^ *(?:data|SSND) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+"""libsndfile's log of a WAV or AIFF that is shorter than its header says: it mends it silently."""
+_STREAMED_BYTES = 0x7FFF0000
+"""A header that promises more than this was written before the length was known."""
 _UNKNOWN_FRAMES = 1 << 40
 """libsndfile says 2**63 - 1 for a stream whose length it cannot tell."""
 
@@ -50,6 +57,9 @@ class AudioFile:
         self.channels: int = self._sound.channels
         frames = self._sound.frames
         self.frames: int | None = frames if 0 <= frames < _UNKNOWN_FRAMES else None
+        self._log: str = self._sound.extra_info
+        if self.frames is not None:
+            self.frames = _promised(self.frames, self._log)
         self.frames_read = 0
         self.bad_samples = 0
         self.damage: str | None = None
@@ -61,16 +71,33 @@ class AudioFile:
 
     def blocks(self, block_frames: int) -> Iterator[Samples]:
         """Yield mono float32 blocks [up to block_frames] at the file's own rate."""
+        pieces: list[Samples] = []
+        held = 0
+        for piece in self._pieces(block_frames):
+            pieces.append(piece)
+            held += len(piece)
+            if held >= block_frames:
+                yield np.concatenate(pieces)
+                pieces, held = [], 0
+        if pieces:
+            yield np.concatenate(pieces)
+
+    def _pieces(self, block_frames: int) -> Iterator[Samples]:
+        """Small steps: where decoding stops, only the step is lost, not a whole block."""
+        left = block_frames
         while True:
             try:
-                block = self._sound.read(block_frames, dtype="float32", always_2d=True)
+                piece = self._sound.read(min(left, _STEP_FRAMES), dtype="float32", always_2d=True)
             except (soundfile.SoundFileError, RuntimeError) as error:
                 self.damage = f"decoding stopped ({_one_line(error)})"
                 return
-            if not len(block):
+            if not len(piece):
                 break
-            self.frames_read += len(block)
-            yield self._clean(block)
+            self.frames_read += len(piece)
+            left = left - len(piece) or block_frames
+            yield self._clean(piece)
+        if "lacks an end-of-stream bit" in self._log:
+            self.damage = "the stream ends before its last page"
         if self.frames is not None and self.frames_read < self.frames:
             self.damage = f"the header promises {self.frames} samples, {self.frames_read} are there"
 
@@ -126,6 +153,17 @@ def _open_regular(path: Path) -> int:
         os.close(descriptor)
         raise AudioFileError("the file is empty (0 bytes)")
     return descriptor
+
+
+def _promised(frames: int, log: str) -> int:
+    """What the header said, where libsndfile has put the real length in its place."""
+    short = _SHORT_CHUNK.search(log)
+    if short is None:
+        return frames
+    claimed, real = int(short[1]), int(short[2])
+    if not 0 < real < claimed < _STREAMED_BYTES:
+        return frames
+    return round(frames * claimed / real)
 
 
 def _one_line(error: Exception) -> str:

@@ -1,0 +1,211 @@
+"""The training loop: what it writes down, and that a stopped run ends as an unbroken one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from recorder.detect.mel import MelConfig, samples_needed
+from recorder.errors import ConfigError
+from train import loop
+from train.config import TrainConfig
+from train.loop import Judge, SceneBatches, WeightAverage, fit
+from train.synth import write_toy_dataset
+
+CONFIG = TrainConfig(
+    name="toy",
+    dataset="data",
+    noise=("noise",),
+    steps=4,
+    batch_chunks=4,
+    scene_chunks=(1,),
+    scene_chances=(1.0,),
+    width=32,
+    warmup_steps=2,
+    evaluate_every=2,
+    threads=1,
+)
+
+
+class _PowerCut(Exception):
+    """The machine went down."""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the dataset `data` and its `noise`."""
+    folder = tmp_path_factory.mktemp("lab")
+    write_toy_dataset(
+        folder / "data", species=2, clips_per_species=3, soundscapes=1, soundscape_s=15.0, seed=1
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unbroken(lab: Path) -> Path:
+    """The checkpoint of four steps at once."""
+    return fit(CONFIG, lab / "toy.toml", lab / "unbroken")
+
+
+def _content(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(path, weights_only=True)
+    return content
+
+
+def _log(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def _cut_after_first(save: Callable[..., None]) -> Callable[..., None]:
+    def saved(*arguments: Any) -> None:
+        save(*arguments)
+        raise _PowerCut
+
+    return saved
+
+
+def test_a_checkpoint_holds_all_that_export_and_resume_need(unbroken: Path) -> None:
+    content = _content(unbroken)
+    assert content["step"] == 4
+    assert content["config"] == CONFIG.to_dict()
+    assert content["labels"] == content["core"] == ["toy_trill", "toy_upsweep"]
+    assert content["segmenter"]["classes"] == 2
+    assert content["names"]["toy_trill"] == ("Toy trill", "Toy Trill")
+    assert {len(source) for source in content["sources"]} == {5}
+    assert len(content["sources"]) == 4  # two of three sessions, two species
+    assert content["net"].keys() == content["average"].keys()
+    assert content["optimizer"]["state"]
+
+
+def test_the_log_has_a_line_of_scores_for_every_evaluation(unbroken: Path) -> None:
+    scored = [entry for entry in _log(unbroken.parent) if "pooled_f1" in entry]
+    assert [entry["step"] for entry in scored] == [2, 4]
+    assert all(0.0 < entry["threshold"] < 1.0 for entry in scored)
+
+
+def test_no_temporary_file_stays_behind(unbroken: Path) -> None:
+    assert sorted(path.name for path in unbroken.parent.iterdir()) == ["checkpoint.pt", "log.jsonl"]
+
+
+def test_a_run_that_was_stopped_ends_with_the_weights_of_an_unbroken_one(
+    lab: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = lab / "broken"
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_save", _cut_after_first(loop._save))
+        with pytest.raises(_PowerCut):
+            fit(CONFIG, lab / "toy.toml", out)
+    assert _content(out / "checkpoint.pt")["step"] == 2
+    resumed, whole = _content(fit(CONFIG, lab / "toy.toml", out)), _content(unbroken)
+    assert resumed["step"] == 4
+    for name, weights in whole["net"].items():
+        torch.testing.assert_close(resumed["net"][name], weights, atol=1e-6, rtol=1e-5)
+    for name, weights in whole["average"].items():
+        torch.testing.assert_close(resumed["average"][name], weights, atol=1e-6, rtol=1e-5)
+
+
+def test_a_finished_run_is_not_run_again(lab: Path, unbroken: Path) -> None:
+    before = unbroken.read_bytes()
+    assert fit(CONFIG, lab / "toy.toml", unbroken.parent) == unbroken
+    assert unbroken.read_bytes() == before
+
+
+def test_another_configuration_does_not_go_on_from_the_checkpoint(
+    lab: Path, unbroken: Path
+) -> None:
+    with pytest.raises(ConfigError, match="another configuration"):
+        fit(replace(CONFIG, learning_rate=1e-4), lab / "toy.toml", unbroken.parent)
+    assert _content(unbroken)["config"] == CONFIG.to_dict()
+
+
+def test_init_from_starts_with_the_averaged_weights_of_another_run(
+    lab: Path, unbroken: Path
+) -> None:
+    config = replace(
+        CONFIG, init_from="unbroken/checkpoint.pt", steps=1, learning_rate=0.0, weight_decay=0.0
+    )
+    begun = _content(fit(config, lab / "toy.toml", lab / "second"))
+    start = _content(unbroken)["average"]
+    name = "head.classify.weight"
+    torch.testing.assert_close(begun["net"][name], start[name])
+
+
+def test_the_judge_scores_the_same_net_the_same_twice(lab: Path) -> None:
+    judge = Judge(lab / "data", ["toy_trill", "toy_upsweep"], MelConfig())
+    net = torch.nn.Sequential(_TokensOfFrames(), torch.nn.Linear(128, 3)).eval()
+    first = judge.judge(net)
+    assert first == judge.judge(net)
+    assert {"threshold", "row_f1", "pooled_f1", "cmap", "macro_auc"} == first.keys()
+
+
+class _TokensOfFrames(torch.nn.Module):
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return frames[:, ::32]
+
+
+def test_a_batch_depends_on_its_number_and_the_seed_alone() -> None:
+    class Maker:
+        def make(self, rng: np.random.Generator, chunks: int) -> Any:
+            samples = rng.standard_normal(samples_needed(16 * chunks, MelConfig()), np.float32)
+            rows = np.zeros((chunks, 2), np.float32)
+            return loop_scene(samples=samples, target=rows, known=rows)
+
+    config = replace(CONFIG, scene_chunks=(1, 2, 4), scene_chances=(0.5, 0.25, 0.25), steps=20)
+    batches: Any = SceneBatches(Maker(), config)  # type: ignore[arg-type]
+    backwards = [batches[step] for step in reversed(range(20))][::-1]
+    for step in range(20):
+        samples, target, _, weak = batches[step]
+        torch.testing.assert_close(samples, backwards[step][0])
+        assert target.shape[0] * target.shape[1] == config.batch_chunks
+        assert weak.dtype == torch.bool
+    assert {batch[1].shape[1] for batch in backwards} == {1, 2, 4}
+    other: Any = SceneBatches(Maker(), replace(config, seed=2))  # type: ignore[arg-type]
+    assert not torch.equal(other[0][0].flatten()[:99], backwards[0][0].flatten()[:99])
+
+
+def loop_scene(**arrays: Any) -> Any:
+    from train.scenes import Scene
+
+    return Scene(weak=False, **arrays)
+
+
+def test_the_learning_rate_rises_then_falls_to_nothing() -> None:
+    config = replace(CONFIG, steps=100, warmup_steps=10)
+    rates = [loop._schedule(step, config) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9]
+    assert all(a >= b for a, b in zip(rates[9:], rates[10:], strict=False))
+    assert rates[-1] < 0.001
+
+
+def test_a_young_average_follows_and_an_old_one_holds_still() -> None:
+    net = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(net.weight)
+    average = WeightAverage(net, decay=0.9)
+    torch.nn.init.ones_(net.weight)
+    average.update(net)
+    assert average.net.weight.item() == pytest.approx(1.0 - 1.0 / 11.0)
+    for _ in range(200):
+        average.update(net)
+    torch.nn.init.constant_(net.weight, 2.0)
+    average.update(net)
+    assert average.net.weight.item() == pytest.approx(1.1, abs=1e-4)
+
+
+def test_an_average_copies_counters_and_leaves_the_net_alone() -> None:
+    net = torch.nn.BatchNorm1d(2).train()
+    average = WeightAverage(net, decay=0.9)
+    net(torch.randn(8, 2))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    average.update(net)
+    assert int(average.net.state_dict()["num_batches_tracked"]) == 1
+    assert not average.net.training
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(value, before[name])
