@@ -35,7 +35,7 @@ HOUR_S = 3600
 def make_wav(path: Path, seconds: int) -> None:
     """Wind and rain; a minute of it, repeated: the work does not depend on what is heard."""
     rng = np.random.default_rng(0)
-    minute = wind(60 * RATE_HZ, RATE_HZ, rng) + rain(60 * RATE_HZ, RATE_HZ, rng)
+    minute = wind(60 * RATE_HZ, RATE_HZ, rng=rng) + rain(60 * RATE_HZ, RATE_HZ, rng=rng)
     minute *= 0.05 / np.abs(minute).std()
     with soundfile.SoundFile(path, "w", RATE_HZ, 1, "PCM_16") as sound:
         for start in range(0, seconds, 60):

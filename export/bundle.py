@@ -53,8 +53,8 @@ def write_bundle(checkpoint: Checkpoint, out: Path, *, threshold: float, evaluat
     """Export to the folder `out`, whose name becomes the model's, and read it back as a check.
 
     An older bundle there is replaced when the new one is complete; UsageError when `out` is
-    something else. Only the core classes leave the lab: the others have too few recordings to be trusted, but
-    the net is better for having learnt to tell them apart.
+    something else. Only the core classes leave the lab: the others have too few recordings to be
+    trusted, but the net learns to tell them apart.
     """
     if out.exists() and not (out / "model.json").is_file():
         raise UsageError(f"--out {out} exists and is not a model bundle: choose another name")

@@ -198,7 +198,7 @@ def _make_folder(out: Path) -> None:
             pass
     except OSError as error:
         raise UsageError(
-            f"--out {out} cannot be written to ({error.strerror}): choose a folder that you can write to"
+            f"--out {out} cannot be written to ({error.strerror}): choose another folder"
         ) from error
 
 

@@ -214,11 +214,14 @@ def test_a_torch_file_that_is_no_checkpoint_is_a_model_error(tmp_path: Path) -> 
 
 class _Evil:
     def __reduce__(self) -> tuple[object, tuple[str, ...]]:
-        return (Path.touch, (Path("evil"),))  # type: ignore[return-value]
+        return (print, ("this must never run",))
 
 
-def test_a_checkpoint_with_code_in_it_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_with_code_in_it_is_refused_and_never_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "evil.pt"
     torch.save({"segmenter": _Evil()}, path)
     with pytest.raises(ModelError, match="evil.pt"):
         read_checkpoint(path)
+    assert "never run" not in capsys.readouterr().out

@@ -17,6 +17,7 @@ from recorder.errors import ConfigError
 from train import loop
 from train.config import TrainConfig
 from train.loop import Judge, SceneBatches, WeightAverage, fit
+from train.scenes import Scene
 from train.synth import write_toy_dataset
 
 CONFIG = TrainConfig(
@@ -34,7 +35,7 @@ CONFIG = TrainConfig(
 )
 
 
-class _PowerCut(Exception):
+class _PowerCutError(Exception):
     """The machine went down."""
 
 
@@ -66,7 +67,7 @@ def _log(out: Path) -> list[dict[str, float]]:
 def _cut_after_first(save: Callable[..., None]) -> Callable[..., None]:
     def saved(*arguments: Any) -> None:
         save(*arguments)
-        raise _PowerCut
+        raise _PowerCutError
 
     return saved
 
@@ -100,7 +101,7 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_an_unbroken_one(
     out = lab / "broken"
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_save", _cut_after_first(loop._save))
-        with pytest.raises(_PowerCut):
+        with pytest.raises(_PowerCutError):
             fit(CONFIG, lab / "toy.toml", out)
     assert _content(out / "checkpoint.pt")["step"] == 2
     resumed, whole = _content(fit(CONFIG, lab / "toy.toml", out)), _content(unbroken)
@@ -155,7 +156,7 @@ def test_a_batch_depends_on_its_number_and_the_seed_alone() -> None:
         def make(self, rng: np.random.Generator, chunks: int) -> Any:
             samples = rng.standard_normal(samples_needed(16 * chunks, MelConfig()), np.float32)
             rows = np.zeros((chunks, 2), np.float32)
-            return loop_scene(samples=samples, target=rows, known=rows)
+            return Scene(samples, rows, rows, weak=False)
 
     config = replace(CONFIG, scene_chunks=(1, 2, 4), scene_chances=(0.5, 0.25, 0.25), steps=20)
     batches: Any = SceneBatches(Maker(), config)  # type: ignore[arg-type]
@@ -168,12 +169,6 @@ def test_a_batch_depends_on_its_number_and_the_seed_alone() -> None:
     assert {batch[1].shape[1] for batch in backwards} == {1, 2, 4}
     other: Any = SceneBatches(Maker(), replace(config, seed=2))  # type: ignore[arg-type]
     assert not torch.equal(other[0][0].flatten()[:99], backwards[0][0].flatten()[:99])
-
-
-def loop_scene(**arrays: Any) -> Any:
-    from train.scenes import Scene
-
-    return Scene(weak=False, **arrays)
 
 
 def test_the_learning_rate_rises_then_falls_to_nothing() -> None:

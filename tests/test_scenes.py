@@ -87,12 +87,11 @@ def _make(maker: SceneMaker, seed: int, chunks: int) -> Scene:
 
 
 def _tone_s(scene: Scene, chunks: int) -> NDArray[np.float64]:
-    """Seconds of tone in each chunk, by correlation with the tone in blocks of 10 ms."""
+    """Seconds of tone in each chunk: 10-ms blocks with more than half of their power in it."""
     samples = scene.samples[: chunks * CHUNK_SAMPLES].astype(np.float64)
     turn = np.exp(-2j * np.pi * TONE_HZ * np.arange(len(samples)) / SAMPLE_RATE_HZ)
-    level = np.abs((samples * turn).reshape(-1, 320).mean(axis=1))
-    # Bursts lie 23 dB and more over a bed that spreads over all blocks.
-    heard = level > max(0.2 * level.max(), 8.0 * np.median(level))
+    tone = 2.0 * np.abs((samples * turn).reshape(-1, 320).mean(axis=1)) ** 2
+    heard = tone > 0.5 * np.square(samples).reshape(-1, 320).mean(axis=1)
     return np.asarray(heard.reshape(chunks, -1).sum(axis=1) * 0.01)
 
 

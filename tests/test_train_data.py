@@ -108,7 +108,7 @@ def test_code_in_secondary_labels_raises_and_never_runs(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     attack = f"__import__('pathlib').Path({str(victim)!r}).touch()"
     _dataset(tmp_path, [_row("wren", "XC1.ogg", attack)], {"XC1.ogg": "train"})
-    with pytest.raises((ValueError, SyntaxError, ConfigError)):
+    with pytest.raises((ValueError, ConfigError)):
         read_clips(tmp_path, None)
     assert not victim.exists()
 
