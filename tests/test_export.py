@@ -194,21 +194,21 @@ def test_a_checkpoint_of_garbage_is_a_model_error_that_names_it(
 ) -> None:
     path = tmp_path / "garbage.pt"
     path.write_bytes(garbage)
-    with pytest.raises(ModelError, match="garbage.pt"):
+    with pytest.raises(ModelError, match=r"garbage\.pt"):
         read_checkpoint(path)
 
 
 def test_a_missing_checkpoint_is_a_model_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="nowhere.pt"):
+    with pytest.raises(ModelError, match=r"nowhere\.pt"):
         read_checkpoint(tmp_path / "nowhere.pt")
 
 
 def test_a_torch_file_that_is_no_checkpoint_is_a_model_error(tmp_path: Path) -> None:
     torch.save({"step": 1}, tmp_path / "other.pt")
-    with pytest.raises(ModelError, match="other.pt"):
+    with pytest.raises(ModelError, match=r"other\.pt"):
         read_checkpoint(tmp_path / "other.pt")
     torch.save([1, 2, 3], tmp_path / "list.pt")
-    with pytest.raises(ModelError, match="list.pt"):
+    with pytest.raises(ModelError, match=r"list\.pt"):
         read_checkpoint(tmp_path / "list.pt")
 
 
@@ -222,6 +222,6 @@ def test_a_checkpoint_with_code_in_it_is_refused_and_never_run(
 ) -> None:
     path = tmp_path / "evil.pt"
     torch.save({"segmenter": _Evil()}, path)
-    with pytest.raises(ModelError, match="evil.pt"):
+    with pytest.raises(ModelError, match=r"evil\.pt"):
         read_checkpoint(path)
     assert "never run" not in capsys.readouterr().out

@@ -67,7 +67,7 @@ def _maker(config: SceneConfig, *recordings: Recording) -> SceneMaker:
     labels += [
         label for label in LABELS if label not in labels and _is_secondary(label, recordings)
     ]
-    maker = SceneMaker(
+    return SceneMaker(
         list(recordings),
         noise,
         labels=labels,
@@ -75,7 +75,6 @@ def _maker(config: SceneConfig, *recordings: Recording) -> SceneMaker:
         config=config,
         mel=MEL,
     )
-    return maker
 
 
 def _is_secondary(label: str, recordings: tuple[Recording, ...]) -> bool:

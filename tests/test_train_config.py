@@ -125,7 +125,7 @@ def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nothing_here.toml"):
+    with pytest.raises(ConfigError, match=r"nothing_here\.toml"):
         read_config(tmp_path / "nothing_here.toml")
 
 

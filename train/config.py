@@ -35,6 +35,8 @@ class TrainConfig:
     width: int = 256
     background_tokens: int = 2
     pretrained: bool = False
+    init_from: str = ""
+    """A checkpoint whose averaged weights are the start, relative to the configuration file."""
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
     warmup_steps: int = 100

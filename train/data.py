@@ -22,10 +22,13 @@ from recorder.detect.mel import (
 from recorder.errors import AudioFileError, ConfigError
 from recorder.sound.audiofile import AUDIO_SUFFIXES, read_mono
 
-_BAND_EXCESS = 3.0
-"""A band counts where its power is three times its own median over the clip."""
-_ACTIVE_BELOW_LOUD = 10.0 ** (-10 / 10)
-"""A frame is active down to 10 dB below the clip's loud parts."""
+_RISE_FLOOR = 0.3
+"""A band counts from 3 dB above its own median over the clip..."""
+_RISE_CAP = 1.0
+"""...and no more than 10 dB further: one loud low band must not outweigh a call."""
+_ACTIVE_SHARE = 0.08
+"""A frame is active from this share of the clip's loud parts."""
+_SMOOTH_FRAMES = 5
 
 
 @dataclass(frozen=True)
@@ -111,14 +114,15 @@ def load_noise(folders: Iterable[Path], excluded: Iterable[str]) -> list[NDArray
 def activity(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which frames of a log-mel [frames, bands] are loud against the clip's own background.
 
-    The rise of each band over its median is summed over the bands, smoothed over 5 frames and
-    compared with its 95th percentile: steady noise drops out, whatever its colour.
+    The rise of each band over its median, in log power, is summed over the bands, smoothed and
+    compared with its 95th percentile: steady noise drops out, whatever its colour. (Summing
+    power instead marks gusts and handling noise, which hold far more of it than birds do: frame
+    F1 .45 against .77 on seven strongly labelled recordings.)
     """
-    power = 10.0 ** frames.astype(np.float64)
-    excess = np.maximum(0.0, power - _BAND_EXCESS * np.median(power, axis=0)).sum(axis=1)
-    smooth = np.convolve(excess, np.full(5, 0.2), mode="same")
-    loud = np.quantile(smooth, 0.95)
-    return np.asarray(smooth > max(_ACTIVE_BELOW_LOUD * loud, 1e-9))
+    rise = frames - np.median(frames, axis=0)
+    excess = np.clip(rise - _RISE_FLOOR, 0.0, _RISE_CAP).sum(axis=1)
+    smooth = np.convolve(excess, np.full(_SMOOTH_FRAMES, 1 / _SMOOTH_FRAMES), mode="same")
+    return np.asarray(smooth > max(_ACTIVE_SHARE * float(np.quantile(smooth, 0.95)), 1e-9))
 
 
 def _load(clip: Clip, mel: MelConfig) -> Recording:

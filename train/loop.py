@@ -84,6 +84,9 @@ def fit(config: TrainConfig, config_path: Path, out: Path) -> Path:
     )
     judge = Judge(dataset, core, mel)
     net = Segmenter(_segmenter_config(config, len(labels)), mel)
+    if config.init_from:
+        start = torch.load(config_path.parent / config.init_from, weights_only=True)
+        net.load_state_dict(start["average"])
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = WeightAverage(net, config.average_decay)
     optimizer = torch.optim.AdamW(_decay_groups(net, config.weight_decay), config.learning_rate)

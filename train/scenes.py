@@ -118,13 +118,13 @@ class SceneMaker:
         config = self._config
         target = np.zeros((chunks, len(self._labels)), np.float32)
         known = np.ones_like(target)
-        mix, bed_rms = self._bed(rng, length)
+        mix, bed_level = self._bed(rng, length)
         for _ in range(_source_count(rng, chunks)):
             recording = self._draw(rng)
             snr_db = rng.uniform(*config.snr_db)
             for _ in range(1 + rng.poisson(chunks * CHUNK_S / 15.0) if chunks > 1 else 1):
                 stretch = self._stretch(rng, recording, length)
-                gain = bed_rms * _from_db(snr_db + rng.uniform(-2, 2)) / _loud_rms(stretch.samples)
+                gain = bed_level * _from_db(snr_db + rng.uniform(-2, 2)) / _loud_level(stretch.samples)
                 room = length - len(stretch.samples)
                 begin = int(rng.integers(-len(stretch.samples) // 3, room + 1))
                 _add(mix, stretch.samples * np.float32(gain), begin)
@@ -136,12 +136,12 @@ class SceneMaker:
         record = np.zeros(len(self._labels), np.float32)
         share = rng.beta(config.mixup_alpha, config.mixup_alpha)
         gains = (share, 1.0 - share) if rng.random() < config.mixup_chance else (1.0,)
-        mix, bed_rms = self._bed(rng, length)
-        loud_rms = bed_rms * _from_db(rng.uniform(*config.weak_snr_db))
+        mix, bed_level = self._bed(rng, length)
+        loud_level = bed_level * _from_db(rng.uniform(*config.weak_snr_db))
         for gain in gains:
             recording = self._draw(rng)
             crop = self._vary(rng, _smart_crop(rng, recording, length, config.edge_crop_share))
-            mix += crop[:length] * np.float32(gain * loud_rms / _loud_rms(crop))
+            mix += crop[:length] * np.float32(gain * loud_level / _loud_level(crop))
             for label in recording.clip.secondary_labels:
                 if label in self._index:
                     column = self._index[label]
@@ -156,7 +156,7 @@ class SceneMaker:
         return recordings[int(rng.integers(len(recordings)))]
 
     def _bed(self, rng: np.random.Generator, length: int) -> tuple[Samples, float]:
-        """A noise bed and its RMS: recorded noise, sometimes two, with white or pink beneath."""
+        """A noise bed and its level: recorded noise, sometimes two, with white or pink beneath."""
         rms = _from_db(rng.uniform(*self._config.bed_dbfs))
         coloured = self._coloured[int(rng.integers(len(self._coloured)))]
         begin = int(rng.integers(_POOL_SAMPLES - length))
@@ -165,7 +165,8 @@ class SceneMaker:
             bed += self._looped_noise(rng, length)
             if rng.random() < 0.3:
                 bed += self._looped_noise(rng, length) * np.float32(_from_db(rng.uniform(-15, 0)))
-        return bed * np.float32(rms / max(_rms(bed), 1e-9)), rms
+        bed *= np.float32(rms / max(_rms(bed), 1e-9))
+        return bed, max(_rms(_emphasised(bed)), 1e-9)
 
     def _looped_noise(self, rng: np.random.Generator, length: int) -> Samples:
         noise = self._noise[int(rng.integers(len(self._noise)))]
@@ -271,12 +272,21 @@ def _faded(samples: Samples, fade_samples: int = 640) -> Samples:
     return samples
 
 
-def _loud_rms(samples: Samples) -> float:
-    """The RMS of the loud parts: the 95th percentile over 20-ms blocks, as METHOD.md says."""
-    blocks = samples[: len(samples) // 640 * 640].reshape(-1, 640)
+def _loud_level(samples: Samples) -> float:
+    """The level of the loud parts: the 95th percentile over 20-ms blocks, as METHOD.md says.
+
+    After pre-emphasis, as `_level` is: otherwise the rumble under a call would set its level.
+    """
+    emphasised = _emphasised(samples)
+    blocks = emphasised[: len(emphasised) // 640 * 640].reshape(-1, 640)
     if not len(blocks):
-        return max(_rms(samples), 1e-6)
+        return max(_rms(emphasised), 1e-6)
     return max(float(np.quantile(np.sqrt(np.square(blocks).mean(axis=1)), 0.95)), 1e-6)
+
+
+def _emphasised(samples: Samples) -> Samples:
+    """x[n] - 0.9 x[n - 1]: 20 dB less at 0 Hz, 6 dB more at the top."""
+    return samples[1:] - np.float32(0.9) * samples[:-1]
 
 
 def _rms(samples: NDArray[Any]) -> float:
