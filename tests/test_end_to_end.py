@@ -14,7 +14,7 @@ from export.bundle import read_checkpoint, write_bundle
 from recorder.detect.mel import MelConfig
 from recorder.detect.metrics import pooled_f1
 from recorder.scan import ScanOptions, run_scan
-from train import synth
+from train import synth, toys
 from train.config import TrainConfig
 from train.loop import Judge, fit
 from train.scenes import SceneConfig
@@ -28,7 +28,7 @@ _CONFIG = TrainConfig(
     dataset="data",
     noise=("noise",),
     seed=1,
-    steps=110,
+    steps=150,
     batch_chunks=8,
     scene_chunks=(1,),
     scene_chances=(1.0,),
@@ -36,7 +36,7 @@ _CONFIG = TrainConfig(
     learning_rate=3e-3,
     warmup_steps=10,
     average_decay=0.9,
-    evaluate_every=110,
+    evaluate_every=150,
     threads=1,
     scenes=SceneConfig(
         composed_share=0.8,
@@ -55,9 +55,9 @@ def _clear_scene(
     return synth.compose(
         calls,
         duration_s=duration_s,
-        sample_rate_hz=synth.TOY_RATE_HZ,
+        sample_rate_hz=toys.TOY_RATE_HZ,
         rng=rng,
-        snr_db=(20.0, 32.0),
+        snr_db=(24.0, 34.0),
         calls_per_minute=20,
         nocall_fraction=0.4,
     )
@@ -65,7 +65,7 @@ def _clear_scene(
 
 def _toy_world(folder: Path, *, clips_per_species: int, soundscape_s: float, seed: int) -> Path:
     folder.mkdir()
-    synth.write_toy_dataset(
+    toys.write_toy_dataset(
         folder / "data",
         species=4,
         clips_per_species=clips_per_species,
@@ -115,5 +115,5 @@ def _f1_on_unheard_soundscapes(folder: Path, config: TrainConfig) -> float:
 def test_a_model_trained_on_toy_clips_finds_the_birds_of_unheard_soundscapes_with_f1_over_0_8(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(synth, "_toy_scene", _clear_scene)
+    monkeypatch.setattr(toys, "_toy_scene", _clear_scene)
     assert _f1_on_unheard_soundscapes(tmp_path, _CONFIG) >= 0.8

@@ -19,7 +19,7 @@ from train import loop
 from train.config import TrainConfig
 from train.loop import Judge, SceneBatches, WeightAverage, fit
 from train.scenes import Scene
-from train.synth import write_toy_dataset
+from train.toys import write_toy_dataset
 
 CONFIG = TrainConfig(
     name="toy",

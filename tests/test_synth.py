@@ -19,18 +19,15 @@ from scipy.signal import butter, sosfiltfilt, welch
 from recorder.errors import UsageError
 from train.contours import Take, measure_call, measure_takes
 from train.synth import (
-    TOYS,
     Contour,
     Event,
-    birds_in_chunk,
     compose,
     load_contours,
     rain,
     render_call,
-    toy_species,
     wind,
-    write_toy_dataset,
 )
+from train.toys import TOYS, birds_in_chunk, toy_species, write_toy_dataset
 
 RATE_HZ = 32000
 ROOT = Path(__file__).parents[1]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
 from recorder.detect.mel import (
     FRAMES_PER_TOKEN,
@@ -22,13 +23,15 @@ from recorder.detect.mel import (
 from recorder.errors import AudioFileError, ConfigError
 from recorder.sound.audiofile import AUDIO_SUFFIXES, read_mono
 
-_RISE_FLOOR = 0.3
-"""A band counts from 3 dB above its own median over the clip..."""
+_SMOOTH_FRAMES = 9
+_RISE_FLOOR = 0.5
+"""A band counts from 5 dB above its own median over the clip..."""
 _RISE_CAP = 1.0
 """...and no more than 10 dB further: one loud low band must not outweigh a call."""
 _ACTIVE_SHARE = 0.08
-"""A frame is active from this share of the clip's loud parts."""
-_SMOOTH_FRAMES = 5
+"""A frame is active from this share of the way up from the quiet to the loud frames."""
+_QUIET, _LOUD = 0.1, 0.95
+"""The quantiles over the clip that stand for quiet and loud."""
 
 
 @dataclass(frozen=True)
@@ -114,15 +117,16 @@ def load_noise(folders: Iterable[Path], excluded: Iterable[str]) -> list[NDArray
 def activity(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which frames of a log-mel [frames, bands] are loud against the clip's own background.
 
-    The rise of each band over its median, in log power, is summed over the bands, smoothed and
-    compared with its 95th percentile: steady noise drops out, whatever its colour. (Summing
-    power instead marks gusts and handling noise, which hold far more of it than birds do: frame
-    F1 .45 against .77 on seven strongly labelled recordings.)
+    The rise of each band over its median, in smoothed log power, is summed over the bands:
+    steady noise drops out, whatever its colour. (Summing power instead marks gusts and handling
+    noise, which hold far more of it than birds do: mean frame F1 .45 on seven strongly labelled
+    recordings, against .75 for this and .73 for calling every frame active.)
     """
-    rise = frames - np.median(frames, axis=0)
+    smooth = uniform_filter1d(frames, _SMOOTH_FRAMES, axis=0)
+    rise = smooth - np.median(smooth, axis=0)
     excess = np.clip(rise - _RISE_FLOOR, 0.0, _RISE_CAP).sum(axis=1)
-    smooth = np.convolve(excess, np.full(_SMOOTH_FRAMES, 1 / _SMOOTH_FRAMES), mode="same")
-    return np.asarray(smooth > max(_ACTIVE_SHARE * float(np.quantile(smooth, 0.95)), 1e-9))
+    quiet, loud = np.quantile(excess, (_QUIET, _LOUD))
+    return np.asarray(excess > quiet + max(_ACTIVE_SHARE * float(loud - quiet), 1e-6))
 
 
 def _load(clip: Clip, mel: MelConfig) -> Recording:

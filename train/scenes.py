@@ -124,7 +124,9 @@ class SceneMaker:
             snr_db = rng.uniform(*config.snr_db)
             for _ in range(1 + rng.poisson(chunks * CHUNK_S / 15.0) if chunks > 1 else 1):
                 stretch = self._stretch(rng, recording, length)
-                gain = bed_level * _from_db(snr_db + rng.uniform(-2, 2)) / _loud_level(stretch.samples)
+                gain = (
+                    bed_level * _from_db(snr_db + rng.uniform(-2, 2)) / _loud_level(stretch.samples)
+                )
                 room = length - len(stretch.samples)
                 begin = int(rng.integers(-len(stretch.samples) // 3, room + 1))
                 _add(mix, stretch.samples * np.float32(gain), begin)

@@ -1,25 +1,20 @@
 """Bird soundscapes without any recorded audio: calls sung from contours, over wind and rain.
 
-Two uses: the example that the project ships, and data sets that train a tiny net in a test.
-Everything is a pure function of its `rng`; only `write_toy_dataset` writes files.
+Two uses: the example that the project ships, and the toy data sets of `train.toys`.
+Everything is a pure function of its `rng`.
 """
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 from scipy.fft import next_fast_len
-
-from recorder.errors import UsageError
 
 Floats = npt.NDArray[np.float64]
 Samples = npt.NDArray[np.float32]
@@ -38,15 +33,6 @@ RUMBLE_HZ = 150.0
 LEAVES_HZ = 2500.0
 DROPS_PER_S = 24
 HIGHEST = 0.45  # of the sample rate; a ridge above it would alias
-
-TOY_RATE_HZ = 32000
-METADATA_COLUMNS = (
-    "primary_label,secondary_labels,type,latitude,longitude,scientific_name,common_name,"
-    "author,date,filename,license,rating,time,url"
-)
-SPLIT_COLUMNS = "filename,primary_label,split,in_core_set"
-CHUNK_COLUMNS = "row_id,site,audio_id,seconds,birds"
-EVENT_COLUMNS = "file,start_s,end_s,label,snr_db,source_recording,possible"
 
 
 @dataclass(frozen=True)
@@ -308,142 +294,3 @@ def _band_rms(sound: Floats, sample_rate_hz: int, band_hz: tuple[float, float]) 
     power = np.abs(np.fft.rfft(sound * window)) ** 2
     inside = _band(*band_hz)(np.fft.rfftfreq(sound.size, 1 / sample_rate_hz).astype(float))
     return float(np.sqrt(2 * power[inside].sum() / sound.size / np.sum(window**2)))
-
-
-TOYS = {  # first Hz, last Hz, seconds of a note and of the gap behind it, notes
-    "toy_upsweep": (2600, 3700, 0.25, 0.12, 3),
-    "toy_trill": (7300, 6700, 0.03, 0.03, 14),
-    "toy_whistle": (2000, 2000, 0.70, 0.10, 1),
-    "toy_downsweep": (6000, 4700, 0.20, 0.10, 4),
-    "toy_buzz": (8600, 8600, 0.20, 0.12, 2),
-    "toy_hoot": (720, 640, 0.35, 0.25, 3),
-    "toy_chip": (10800, 9900, 0.02, 0.18, 6),
-    "toy_fife": (4100, 4100, 0.15, 0.05, 4),
-}
-
-
-def toy_species(count: int, *, rng: Rng) -> dict[str, list[Contour]]:
-    """The first `count` (1 to 8) of TOYS, easily told apart, with three contours each."""
-    if not 1 <= count <= len(TOYS):
-        raise UsageError(f"{count} toy species: choose 1 to {len(TOYS)}")
-    names = list(TOYS)[:count]
-    return {name: [_toy_contour(name, rng=rng) for _ in range(3)] for name in names}
-
-
-def _toy_contour(name: str, *, rng: Rng) -> Contour:
-    first_hz, last_hz, note_s, gap_s, notes = TOYS[name]
-    step_s, pitch = 0.005 * rng.uniform(0.92, 1.08), rng.uniform(0.97, 1.03)
-    steps, gap = round(note_s / 0.005), np.zeros(round(gap_s / 0.005))
-    swell = np.sqrt(np.sin(np.pi * (np.arange(steps) + 0.5) / steps))
-    frequency_hz = np.concatenate([np.linspace(first_hz, last_hz, steps) * pitch, gap])
-    amplitude = np.tile(np.concatenate([swell, gap]), notes)
-    buzz = ((7900.0, 9300.0, amplitude),) if name == "toy_buzz" else ()
-    return Contour(step_s, ((np.tile(frequency_hz, notes), amplitude),), buzz)
-
-
-def write_toy_dataset(
-    folder: Path,
-    *,
-    species: int,
-    clips_per_species: int,
-    soundscapes: int,
-    soundscape_s: float,
-    seed: int,
-) -> Path:
-    """Writes toy species in the BirdCLEF 2021 layout; returns the folder of their noise beds.
-
-    That is `noise`, a sibling of `folder`. The same seed gives the same tables and the same
-    samples; only the Ogg streams' serial numbers differ.
-    """
-    rng = np.random.default_rng(seed)
-    calls = toy_species(species, rng=rng)
-    _write_clips(folder, calls, clips_per_species, rng=rng)
-    _write_soundscapes(folder, calls, soundscapes, soundscape_s, rng=rng)
-    noise = folder.parent / "noise"
-    for bed in (wind, rain):
-        for number in range(2):
-            samples = 0.1 * bed(10 * TOY_RATE_HZ, TOY_RATE_HZ, rng=rng)
-            _write_ogg(noise / bed.__name__ / f"{bed.__name__}_{number}.ogg", samples)
-    return noise
-
-
-def _write_clips(
-    folder: Path, calls: Mapping[str, Sequence[Contour]], count: int, *, rng: Rng
-) -> None:
-    """Weak clips of 6 to 12 s; of four sessions (recordist and date) the last one is `val`."""
-    metadata, split, sessions = [], [], min(4, count)
-    for number, (label, turn) in enumerate(product(calls, range(count))):
-        filename, session = f"XC{900001 + number}.ogg", turn % sessions
-        samples, _ = _toy_scene({label: calls[label]}, rng.uniform(6, 12), rng=rng)
-        _write_ogg(folder / "train_short_audio" / label / filename, samples)
-        names = (label.replace("_", " ").capitalize(), label.replace("_", " ").title())
-        who = (f"Toy Recordist {session + 1}", f"2026-05-{session + 1:02d}")
-        place = ("[]", "['song']", 18.0, -66.0)
-        rest = ("https://creativecommons.org/publicdomain/zero/1.0/", 5.0, "06:00", "")
-        metadata.append((label, *place, *names, *who, filename, *rest))
-        is_val = sessions > 1 and session == sessions - 1
-        split.append((filename, label, "val" if is_val else "train", 1))
-    _write_table(folder / "train_metadata.csv", METADATA_COLUMNS, metadata)
-    _write_table(folder / "split_by_session.csv", SPLIT_COLUMNS, split)
-
-
-def _write_soundscapes(
-    folder: Path,
-    calls: Mapping[str, Sequence[Contour]],
-    count: int,
-    duration_s: float,
-    *,
-    rng: Rng,
-) -> None:
-    chunk_rows, event_rows = list[Sequence[object]](), list[Sequence[object]]()
-    for number in range(count):
-        audio_id, filename = 90200 + number, f"{90200 + number}_TOY_202605{number + 1:02d}.ogg"
-        samples, events = _toy_scene(calls, duration_s, rng=rng)
-        _write_ogg(folder / "train_soundscapes" / filename, samples)
-        for end_s in range(5, int(duration_s) + 1, 5):
-            row_id, birds = f"{audio_id}_TOY_{end_s}", birds_in_chunk(events, end_s - CHUNK_S)
-            chunk_rows.append((row_id, "TOY", audio_id, end_s, birds))
-        for e in events:
-            times = (f"{e.start_s:.3f}", f"{e.end_s:.3f}")
-            event_rows.append((filename, *times, e.label, f"{e.snr_db:.1f}", "synth", ""))
-    _write_table(folder / "train_soundscape_labels.csv", CHUNK_COLUMNS, chunk_rows)
-    _write_table(folder / "train_soundscape_events.csv", EVENT_COLUMNS, event_rows)
-
-
-def _toy_scene(
-    calls: Mapping[str, Sequence[Contour]], duration_s: float, *, rng: Rng
-) -> tuple[Samples, list[Event]]:
-    return compose(
-        calls,
-        duration_s=duration_s,
-        sample_rate_hz=TOY_RATE_HZ,
-        rng=rng,
-        snr_db=(6.0, 22.0),
-        calls_per_minute=20,
-        nocall_fraction=0.4,
-    )
-
-
-def birds_in_chunk(events: Iterable[Event], start_s: float) -> str:
-    """The labels in a 5-s chunk, sorted, or `nocall`: 0.25 s or half of a call count."""
-
-    def is_heard(event: Event) -> bool:
-        inside_s = min(event.end_s, start_s + CHUNK_S) - max(event.start_s, start_s)
-        return inside_s >= min(0.25, (event.end_s - event.start_s) / 2)
-
-    return " ".join(sorted({event.label for event in events if is_heard(event)})) or "nocall"
-
-
-def _write_ogg(path: Path, samples: npt.NDArray[Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with soundfile.SoundFile(path, "w", TOY_RATE_HZ, 1, "VORBIS", format="OGG") as file:
-        # libsndfile's Vorbis encoder overflows its stack on one long write.
-        for start in range(0, samples.size, TOY_RATE_HZ):
-            file.write(samples[start : start + TOY_RATE_HZ])
-
-
-def _write_table(path: Path, columns: str, rows: Iterable[Sequence[object]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns.split(","))
-        writer.writerows(rows)

@@ -43,7 +43,7 @@ def token_events(token_scores: Floats, detected: Bools) -> Iterator[TokenEvent]:
     for its peak half a chunk beyond its edges too, because the sliding window does: a call on
     the border is one event, not two. Touching stretches of one class are one event.
     """
-    active = np.zeros(token_scores.shape, bool)
+    active: Bools = np.zeros_like(token_scores, dtype=bool)
     for chunk, index in zip(*np.nonzero(detected), strict=True):
         first = max(0, chunk * TOKENS_PER_CHUNK - _HALF_CHUNK)
         last = (chunk + 1) * TOKENS_PER_CHUNK + _HALF_CHUNK
