@@ -127,6 +127,18 @@ def test_another_configuration_does_not_go_on_from_the_checkpoint(
     assert _content(unbroken)["config"] == CONFIG.to_dict()
 
 
+def test_init_from_starts_with_the_averaged_weights_of_another_run(
+    lab: Path, unbroken: Path
+) -> None:
+    config = replace(
+        CONFIG, init_from="unbroken/checkpoint.pt", steps=1, learning_rate=0.0, weight_decay=0.0
+    )
+    begun = _content(fit(config, lab / "toy.toml", lab / "second"))
+    start = _content(unbroken)["average"]
+    name = "head.classify.weight"
+    torch.testing.assert_close(begun["net"][name], start[name])
+
+
 def test_the_judge_scores_the_same_net_the_same_twice(lab: Path) -> None:
     judge = Judge(lab / "data", ["toy_trill", "toy_upsweep"], MelConfig())
     net = torch.nn.Sequential(_TokensOfFrames(), torch.nn.Linear(128, 3)).eval()
