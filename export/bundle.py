@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -44,8 +45,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
         net.load_state_dict(content["average"])
     except OSError as error:
         raise ModelError(f"{path} cannot be read ({error.strerror})") from error
-    except (KeyError, RuntimeError, TypeError, ValueError, EOFError) as error:
-        raise ModelError(f"{path} is not a checkpoint of `birdrec train fit`: {error}") from error
+    except (
+        KeyError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        EOFError,
+        UnpicklingError,
+    ) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"{path} is not a checkpoint of `birdrec train fit`: {reason}") from error
     return Checkpoint(net.eval(), content)
 
 

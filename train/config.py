@@ -79,6 +79,8 @@ def read_config(path: Path) -> TrainConfig:
 
 def _checked(table: dict[str, Any], kind: type, path: Path) -> dict[str, Any]:
     fields = {entry.name: entry for entry in dataclasses.fields(kind) if entry.name != "scenes"}
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: scenes = {table!r} must be a table: [scenes]")
     for key, value in table.items():
         if key not in fields:
             near = difflib.get_close_matches(key, fields, 1)
@@ -96,6 +98,11 @@ def _fits(value: Any, wanted: str) -> bool:
         "str": (str,),
         "bool": (bool,),
     }
-    if wanted.startswith("tuple"):
-        return isinstance(value, list)
+    if wanted.startswith("tuple["):
+        inner = [kind.strip() for kind in wanted[len("tuple[") : -1].split(",")]
+        if not isinstance(value, list):
+            return False
+        if inner[-1] == "...":
+            inner = inner[:1] * len(value)
+        return len(inner) == len(value) and all(map(_fits, value, inner))
     return isinstance(value, kinds[wanted]) and (wanted == "bool" or not isinstance(value, bool))

@@ -122,13 +122,13 @@ class WeightAverage:
     def __init__(self, net: nn.Module, decay: float) -> None:
         self.net = deepcopy(net).eval()
         self._decay = decay
-        self._updates = 0
+        self.updates = 0
 
     @torch.no_grad()
     def update(self, net: nn.Module) -> None:
         """Blend in the current weights; young averages forget faster, so that noise drops out."""
-        self._updates += 1
-        keep = min(self._decay, self._updates / (self._updates + 10))
+        self.updates += 1
+        keep = min(self._decay, self.updates / (self.updates + 10))
         for kept, new in zip(
             self.net.state_dict().values(), net.state_dict().values(), strict=True
         ):
@@ -256,6 +256,7 @@ def _resume(
         )
     net.load_state_dict(content["net"])
     average.net.load_state_dict(content["average"])
+    average.updates = int(content["step"])
     optimizer.load_state_dict(content["optimizer"])
     return int(content["step"])
 
