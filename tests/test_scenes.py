@@ -45,7 +45,7 @@ def _recording(
     samples = np.where((seconds >= burst_s[0]) & (seconds < burst_s[1]), tone, 0.0)
     frames_s = np.arange(max(1, len(seconds) * 2 // 625)) * 312.5 / SAMPLE_RATE_HZ
     active = (frames_s >= burst_s[0]) & (frames_s < burst_s[1])
-    return Recording(clip, samples.astype(np.int16), active)
+    return Recording(clip, samples.astype(np.int16), active.astype(np.float32))
 
 
 @lru_cache(maxsize=1)
@@ -123,7 +123,9 @@ def test_bursts_are_labelled_often_enough_to_learn_from() -> None:
 def test_a_marginal_touch_is_unknown_neither_yes_nor_no() -> None:
     maker = _maker(COMPOSED, _recording("burst", 12.0, (4.0, 5.0)))
     stretch = scenes._Stretch(
-        _recording("burst", 2.0, (0.0, 2.0)), np.zeros(2 * SAMPLE_RATE_HZ, np.float32), _active(204)
+        _recording("burst", 2.0, (0.0, 2.0)),
+        np.zeros(2 * SAMPLE_RATE_HZ, np.float32),
+        _loudness(204),
     )
     target, known = np.zeros((3, 1), np.float32), np.ones((3, 1), np.float32)
     # 204 frames, the first 204 - 5 of them in chunk 0 and 5 in chunk 1.
@@ -135,7 +137,9 @@ def test_a_marginal_touch_is_unknown_neither_yes_nor_no() -> None:
 def test_a_marginal_touch_does_not_take_a_certain_call_back() -> None:
     maker = _maker(COMPOSED, _recording("burst", 12.0, (4.0, 5.0)))
     stretch = scenes._Stretch(
-        _recording("burst", 1.0, (0.0, 1.0)), np.zeros(SAMPLE_RATE_HZ, np.float32), _active(0, 102)
+        _recording("burst", 1.0, (0.0, 1.0)),
+        np.zeros(SAMPLE_RATE_HZ, np.float32),
+        _loudness(0, 102),
     )
     target, known = np.ones((2, 1), np.float32), np.ones((2, 1), np.float32)
     maker._label(target, known, stretch, 0)
@@ -143,8 +147,36 @@ def test_a_marginal_touch_does_not_take_a_certain_call_back() -> None:
     assert known.all()
 
 
-def _active(loud: int, quiet: int = 0) -> NDArray[np.bool_]:
-    return np.concatenate((np.ones(loud, bool), np.zeros(quiet, bool)))
+def _loudness(loud: int, quiet: int = 0) -> NDArray[np.float32]:
+    return np.concatenate((np.ones(loud, np.float32), np.full(quiet, 0.2, np.float32)))
+
+
+def test_stretches_are_cut_around_the_loudest_frames_most_often() -> None:
+    recording = _recording("burst", 12.0, (4.0, 5.0))
+    recording.loudness[:102] = 0.1  # an echo, a tenth as loud for as long
+    rng = np.random.default_rng(0)
+    frames = np.array([scenes._loud_frame(rng, recording) for _ in range(400)])
+    in_burst = recording.loudness[frames] == 1.0
+    assert 0.85 < in_burst.mean() < 0.96
+    assert (recording.loudness[frames[~in_burst]] > 0).all()
+
+
+def test_a_recording_without_a_loud_frame_is_still_cut_inside() -> None:
+    recording = _recording("burst", 3.0, (9.0, 9.0))
+    maker = _maker(COMPOSED, recording)
+    stretch = maker._stretch(np.random.default_rng(0), recording, CHUNK_SAMPLES)
+    assert len(stretch.samples) <= 3 * SAMPLE_RATE_HZ
+    assert not stretch.loudness.any()
+
+
+@pytest.mark.parametrize(("chunks", "target", "known"), [(1, 0.0, 0.0), (4, 0.995, 1.0)])
+def test_a_secondary_label_is_unknown_in_a_short_crop_and_a_target_in_a_long_one(
+    chunks: int, target: float, known: float
+) -> None:
+    recording = _recording("burst", 40.0, (4.0, 5.0), secondary=("second",))
+    scene = _make(_maker(WEAK, recording), 3, chunks)
+    np.testing.assert_allclose(scene.target[:, 1], target)
+    np.testing.assert_allclose(scene.known[:, 1], known)
 
 
 @settings(deadline=None, max_examples=30)
@@ -181,13 +213,18 @@ def test_a_weak_scene_has_equal_rows_and_the_union_of_its_clips_labels(
     )
     scene = _make(maker, seed, chunks)
     assert scene.weak
-    assert scene.known.all()
     assert (scene.target == scene.target[0]).all()
+    assert (scene.known == scene.known[0]).all()
     index = {label: column for column, label in enumerate(maker._labels)}
     burst, second, other = (float(scene.target[0, index[name]]) for name in LABELS)
     assert {burst, other} <= {0.0, 1.0}
     assert burst + other >= 1.0
-    assert second == pytest.approx(0.995 * burst)
+    if chunks < WEAK.secondary_chunks:
+        assert second == 0.0
+        assert scene.known[0, index["second"]] == 1.0 - burst
+    else:
+        assert second == pytest.approx(0.995 * burst)
+        assert scene.known.all()
 
 
 def test_mixup_unites_two_clips_in_some_weak_scenes_and_not_in_all() -> None:
@@ -278,7 +315,7 @@ def test_a_piece_is_silent_before_the_start_and_after_the_end() -> None:
 def test_edge_crops_come_from_the_first_or_the_last_seven_seconds(seed: int) -> None:
     recording = _recording("burst", 60.0, (0.0, 60.0))
     ramp = np.arange(len(recording.samples)) // SAMPLE_RATE_HZ
-    counted = Recording(recording.clip, ramp.astype(np.int16), recording.active)
+    counted = Recording(recording.clip, ramp.astype(np.int16), recording.loudness)
     length = samples_needed(16, MEL)
     crop = scenes._smart_crop(np.random.default_rng(seed), counted, length, 1.0) * 32767
     assert crop[0] <= 2.0 + 1e-3 or crop[-1] >= 57.0

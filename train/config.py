@@ -12,6 +12,8 @@ from typing import Any
 from recorder.errors import ConfigError
 from train.scenes import SceneConfig
 
+PRECISIONS = ("auto", "float32", "bfloat16")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -44,6 +46,8 @@ class TrainConfig:
     """Of the moving average of the weights that is evaluated and exported."""
     evaluate_every: int = 500
     threads: int = 2
+    precision: str = "auto"
+    """Of the convolutions: float32, bfloat16, or auto = bfloat16 where the processor has it."""
     scenes: SceneConfig = field(default_factory=SceneConfig)
 
     def __post_init__(self) -> None:
@@ -54,6 +58,9 @@ class TrainConfig:
         for name in ("steps", "batch_chunks", "evaluate_every", "threads", "width"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: it must be 1 or more")
+
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"precision {self.precision!r}: use {', '.join(PRECISIONS)}")
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -28,7 +28,7 @@ _RISE_FLOOR = 0.5
 """A band counts from 5 dB above its own median over the clip..."""
 _RISE_CAP = 1.0
 """...and no more than 10 dB further: one loud low band must not outweigh a call."""
-_ACTIVE_SHARE = 0.08
+ACTIVE_LOUDNESS = 0.08
 """A frame is active from this share of the way up from the quiet to the loud frames."""
 _QUIET, _LOUD = 0.1, 0.95
 """The quantiles over the clip that stand for quiet and loud."""
@@ -54,7 +54,12 @@ class Recording:
 
     clip: Clip
     samples: NDArray[np.int16]  # 32 kHz mono, full scale 32767
-    active: NDArray[np.bool_]  # [frames]: the loud stretches, hop 312.5 samples
+    loudness: NDArray[np.float32]  # [frames], hop 312.5 samples: 0 quiet, 1 among the loudest
+
+    @property
+    def active(self) -> NDArray[np.bool_]:
+        """[frames]: where anything is heard."""
+        return np.asarray(self.loudness > ACTIVE_LOUDNESS)
 
     def piece(self, begin: int, length: int) -> NDArray[np.float32]:
         """[length] samples from `begin`, silence where the recording has none."""
@@ -114,20 +119,22 @@ def load_noise(folders: Iterable[Path], excluded: Iterable[str]) -> list[NDArray
     return [_to_int16(read_mono(path, SAMPLE_RATE_HZ)) for path in paths]
 
 
-def activity(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which frames of a log-mel [frames, bands] are loud against the clip's own background.
+def loudness(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How loud each frame of a log-mel [frames, bands] is against the clip's own background.
 
-    The rise of each band over its median, in smoothed log power, is summed over the bands:
-    steady noise drops out, whatever its colour. (Summing power instead marks gusts and handling
-    noise, which hold far more of it than birds do: mean frame F1 .45 on seven strongly labelled
-    recordings, against .75 for this, whose constants were chosen on them, and .73 for calling
+    The rise of each band over its median, in smoothed log power, is summed over the bands and
+    put on a scale from the clip's quiet frames (0) to its loud ones (1): steady noise drops out,
+    whatever its colour. (Summing power instead marks gusts and handling noise, which hold far
+    more of it than birds do: mean frame F1 .45 on seven strongly labelled recordings, against
+    .75 for this above ACTIVE_LOUDNESS, whose constants were chosen on them, and .73 for calling
     every frame active.)
     """
     smooth = uniform_filter1d(frames, _SMOOTH_FRAMES, axis=0)
     rise = smooth - np.median(smooth, axis=0)
     excess = np.clip(rise - _RISE_FLOOR, 0.0, _RISE_CAP).sum(axis=1)
     quiet, loud = np.quantile(excess, (_QUIET, _LOUD))
-    return np.asarray(excess > quiet + max(_ACTIVE_SHARE * float(loud - quiet), 1e-6))
+    scale = np.float32(max(float(loud - quiet), 1e-5))
+    return np.clip((excess - np.float32(quiet)) / scale, 0.0, 1.0).astype(np.float32)
 
 
 def _load(clip: Clip, mel: MelConfig) -> Recording:
@@ -138,8 +145,8 @@ def _load(clip: Clip, mel: MelConfig) -> Recording:
     tokens = -(-len(samples) // TOKEN_SAMPLES)
     padded = np.pad(samples, (0, max(0, samples_needed(tokens, mel) - len(samples))))
     frames = len(samples) * FRAMES_PER_TOKEN // TOKEN_SAMPLES
-    active = activity(log_mel(padded, tokens, mel)[: max(1, frames)])
-    return Recording(clip, _to_int16(samples), active)
+    loud = loudness(log_mel(padded, tokens, mel)[: max(1, frames)])
+    return Recording(clip, _to_int16(samples), loud)
 
 
 def _to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
@@ -147,11 +154,17 @@ def _to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
 
 
 def _clip(dataset: Path, row: dict[str, str]) -> Clip:
-    secondary = ast.literal_eval(row["secondary_labels"] or "[]")
+    try:
+        secondary = [str(label) for label in ast.literal_eval(row["secondary_labels"] or "[]")]
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise ConfigError(
+            f"{dataset / 'train_metadata.csv'}: secondary_labels of {row['filename']} is "
+            f"{row['secondary_labels']!r}; it must be a list such as ['label_a', 'label_b'] or []"
+        ) from error
     return Clip(
         path=dataset / "train_short_audio" / row["primary_label"] / row["filename"],
         label=row["primary_label"],
-        secondary_labels=tuple(str(label) for label in secondary),
+        secondary_labels=tuple(secondary),
         scientific_name=row["scientific_name"],
         common_name=row["common_name"],
         author=row["author"],

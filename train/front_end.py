@@ -16,7 +16,7 @@ from recorder.detect.mel import (
     samples_needed,
 )
 
-_FRAMES_AT_ONCE = 512
+_TOKENS_AT_ONCE = 16
 
 
 class TorchLogMel(nn.Module):
@@ -36,18 +36,27 @@ class TorchLogMel(nn.Module):
         """Samples past `samples_needed(tokens)` are ignored; missing ones are silence."""
         needed = samples_needed(tokens, self.config)
         samples = nn.functional.pad(samples, (0, max(0, needed - samples.shape[1])))
+        # In pieces that stay in a CPU's cache: several times faster than all frames at once.
+        starts = range(0, tokens, _TOKENS_AT_ONCE)
+        return torch.stack(
+            [
+                torch.cat(
+                    [self._piece(record, at, min(tokens, at + _TOKENS_AT_ONCE)) for at in starts]
+                )
+                for record in samples
+            ]
+        )
+
+    def _piece(self, record: Tensor, first_token: int, last_token: int) -> Tensor:
+        """The frames of some tokens of one record [samples], [tokens * 32, mel_bands]."""
+        tokens = last_token - first_token
         pairs = tokens * FRAMES_PER_TOKEN // 2
         stride = 2 * TOKEN_SAMPLES // FRAMES_PER_TOKEN
-        even = samples.unfold(1, self.config.n_fft, stride)[:, :pairs]
-        odd = samples[:, stride // 2 :].unfold(1, self.config.n_fft, stride)[:, :pairs]
-        frames = torch.stack((even, odd), dim=2).flatten(1, 2)
-        # In pieces that stay in a CPU's cache: four times faster than all frames at once.
-        pieces = torch.split(frames.flatten(0, 1), _FRAMES_AT_ONCE)
-        log_mel = torch.cat([self._frames_to_log_mel(piece) for piece in pieces])
-        return log_mel.view(len(samples), 2 * pairs, -1)
-
-    def _frames_to_log_mel(self, frames: Tensor) -> Tensor:
-        spectrum = torch.fft.rfft(frames * self.window)
+        samples = record[first_token * TOKEN_SAMPLES :][: samples_needed(tokens, self.config)]
+        even = samples.unfold(0, self.config.n_fft, stride)[:pairs]
+        odd = samples[stride // 2 :].unfold(0, self.config.n_fft, stride)[:pairs]
+        frames = torch.stack((even * self.window, odd * self.window), dim=1).flatten(0, 1)
+        spectrum = torch.fft.rfft(frames)
         # abs() would take a careful and slow square root that square() undoes.
         power = spectrum.real.square() + spectrum.imag.square()
         log_mel: Tensor = (power @ self.triangles + self.config.power_floor).log10()

@@ -20,6 +20,7 @@ from recorder.detect.mel import TOKENS_PER_CHUNK, MelConfig
 from recorder.detect.metrics import best_threshold, evaluate
 from recorder.errors import ConfigError
 from train.augment import colour_and_mask
+from train.backbones import as_float32
 from train.config import TrainConfig
 from train.data import Clip, core_labels, load_noise, load_recordings, read_clips
 from train.front_end import TorchLogMel
@@ -95,11 +96,12 @@ def fit(config: TrainConfig, config_path: Path, out: Path) -> Path:
     if path.is_file():
         state["step"] = _resume(path, net, average, optimizer, config)
     front_end = TorchLogMel(mel)
+    precision = _precision(config)
     started = time.monotonic()
     for step, batch in _batches(SceneBatches(maker, config), state["step"]):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * _schedule(step, config)
-        loss = _loss(net, front_end, batch, torch.Generator().manual_seed(config.seed + step))
+        loss = _loss(net, front_end, batch, precision, seed=config.seed + step)
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss.item()} at step {step}: lower the rate")
         optimizer.zero_grad(set_to_none=True)
@@ -158,13 +160,17 @@ class Judge:
         return {"threshold": threshold, **vars(evaluate(scores, truth, known, threshold))}
 
 
-def _loss(net: nn.Module, front_end: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+def _loss(
+    net: Segmenter, front_end: nn.Module, batch: Batch, precision: torch.dtype, *, seed: int
+) -> Tensor:
     samples, target, known, weak = batch
     scenes, chunks, classes = target.shape
     with torch.no_grad():
         log_mel = front_end(samples, chunks * TOKENS_PER_CHUNK)
-        log_mel = colour_and_mask(log_mel, generator)
-    logits = net(log_mel)
+        log_mel = colour_and_mask(log_mel, torch.Generator().manual_seed(seed))
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        tokens = net.encoder(log_mel)
+    logits = net.head(as_float32(tokens))
     composed, crops = logits[~weak], logits[weak]
     per_chunk = global_loss(
         composed.reshape(-1, TOKENS_PER_CHUNK, classes),
@@ -174,6 +180,14 @@ def _loss(net: nn.Module, front_end: nn.Module, batch: Batch, generator: torch.G
     per_crop = global_loss(crops, target[weak][:, 0], known[weak][:, 0])
     # A crop counts as much as the chunks it is made of.
     return (per_chunk.sum() + chunks * per_crop.sum()) / (scenes * chunks)
+
+
+def _precision(config: TrainConfig) -> torch.dtype:
+    """bfloat16 halves the time where the processor computes with it, else it is far slower."""
+    if config.precision == "auto":
+        supported = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return torch.bfloat16 if supported else torch.float32
+    return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
 
 
 def _segmenter_config(config: TrainConfig, classes: int) -> SegmenterConfig:

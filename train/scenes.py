@@ -33,6 +33,8 @@ _FRAMES_PER_CHUNK = FRAMES_PER_TOKEN * TOKENS_PER_CHUNK
 _POOL_SAMPLES = 90 * SAMPLE_RATE_HZ
 _SURE_FRAMES = 10
 """A chunk with 0.1 s of loud frames holds the call; with fewer it is unknown."""
+_SURE_LOUDNESS = 0.25
+"""A frame from here on is loud enough to be the call itself, not its echo."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class SceneConfig:
     weak_snr_db: tuple[float, float] = (0.0, 25.0)
     bed_dbfs: tuple[float, float] = (-60.0, -25.0)
     bed_chance: float = 0.9
-    stretch_s: tuple[float, float] = (1.5, 8.0)
+    stretch_s: tuple[float, float] = (0.5, 8.0)
+    """Log-uniform: a single call is as likely as a long song."""
     speed: float = 0.06
     """Up to this share faster or slower, pitch and all, for half of the sources."""
     filter_chance: float = 0.3
@@ -53,6 +56,9 @@ class SceneConfig:
     edge_crop_share: float = 0.2
     """§2.2: this share of weak crops comes from a clip's first or last 5 s."""
     secondary_target: float = 0.995
+    secondary_chunks: int = 4
+    """In weak crops shorter than this a secondary label is unknown instead: nobody says that
+    the background species sings in these 5 seconds."""
     auxiliary_weight: float = 0.5
     """How often a class outside the core set is drawn, relative to one inside."""
 
@@ -72,7 +78,7 @@ class Scene:
 class _Stretch:
     recording: Recording
     samples: Samples
-    active: NDArray[np.bool_]  # [frames]
+    loudness: NDArray[np.float32]  # [frames]
 
 
 class SceneMaker:
@@ -136,6 +142,7 @@ class SceneMaker:
     def _weak(self, rng: np.random.Generator, chunks: int, length: int) -> Scene:
         config = self._config
         record = np.zeros(len(self._labels), np.float32)
+        known = np.ones_like(record)
         share = rng.beta(config.mixup_alpha, config.mixup_alpha)
         gains = (share, 1.0 - share) if rng.random() < config.mixup_chance else (1.0,)
         mix, bed_level = self._bed(rng, length)
@@ -145,12 +152,15 @@ class SceneMaker:
             crop = self._vary(rng, _smart_crop(rng, recording, length, config.edge_crop_share))
             mix += crop[:length] * np.float32(gain * loud_level / _loud_level(crop))
             for label in recording.clip.secondary_labels:
-                if label in self._index:
+                if label in self._index and chunks >= config.secondary_chunks:
                     column = self._index[label]
                     record[column] = max(record[column], config.secondary_target)
+                elif label in self._index:
+                    known[self._index[label]] = 0.0
             record[self._index[recording.clip.label]] = 1.0
-        target = np.tile(record, (chunks, 1))
-        return Scene(_limited(mix), target, np.ones_like(target), weak=True)
+        known[record == 1.0] = 1.0
+        target, known = np.tile(record, (chunks, 1)), np.tile(known, (chunks, 1))
+        return Scene(_limited(mix), target, known, weak=True)
 
     def _draw(self, rng: np.random.Generator) -> Recording:
         label = self._labels[int(rng.choice(len(self._labels), p=self._chances))]
@@ -177,20 +187,21 @@ class SceneMaker:
         return looped / np.float32(max(_rms(looped), 1.0))
 
     def _stretch(self, rng: np.random.Generator, recording: Recording, length: int) -> _Stretch:
-        """A loud stretch, faded at both ends, with its active frames on its own time axis."""
-        wanted = int(rng.uniform(*self._config.stretch_s) * SAMPLE_RATE_HZ)
+        """A loud stretch, faded at both ends, with the loudness on its own time axis."""
+        low, high = np.log(self._config.stretch_s)
+        wanted = int(np.exp(rng.uniform(low, high)) * SAMPLE_RATE_HZ)
         size = min(wanted, length, len(recording.samples))
-        loud = np.flatnonzero(recording.active)
-        anchor = int(rng.choice(loud)) if len(loud) else 0
-        begin = anchor * TOKEN_SAMPLES // FRAMES_PER_TOKEN - int(rng.uniform(0.1, 0.9) * size)
+        begin = _loud_frame(rng, recording) * TOKEN_SAMPLES // FRAMES_PER_TOKEN
+        begin -= int(rng.uniform(0.1, 0.9) * size)
         begin = int(np.clip(begin, 0, len(recording.samples) - size))
         first = begin * FRAMES_PER_TOKEN // TOKEN_SAMPLES
-        active = recording.active[first : first + size * FRAMES_PER_TOKEN // TOKEN_SAMPLES]
+        loud = recording.loudness[first : first + size * FRAMES_PER_TOKEN // TOKEN_SAMPLES]
         raw = recording.piece(begin, size)
         varied = _faded(self._vary(rng, raw))
         places = np.arange(len(varied) * FRAMES_PER_TOKEN // TOKEN_SAMPLES)
-        places = np.minimum(places * size // max(1, len(varied)), max(0, len(active) - 1))
-        return _Stretch(recording, varied, active[places] if len(active) else places > 0)
+        places = np.minimum(places * size // max(1, len(varied)), max(0, len(loud) - 1))
+        silence = np.zeros(len(places), np.float32)
+        return _Stretch(recording, varied, loud[places] if len(loud) else silence)
 
     def _vary(self, rng: np.random.Generator, samples: Samples) -> Samples:
         """Another individual at another distance: speed (with pitch), and a gentle filter."""
@@ -208,10 +219,10 @@ class SceneMaker:
         """Write a placed stretch into the chunk labels; what is not sure becomes unknown."""
         chunks = len(target)
         first = begin * FRAMES_PER_TOKEN // TOKEN_SAMPLES
-        frames = first + np.arange(len(stretch.active))
+        frames = first + np.arange(len(stretch.loudness))
         inside = (frames >= 0) & (frames < chunks * _FRAMES_PER_CHUNK)
         chunk_of = frames[inside] // _FRAMES_PER_CHUNK
-        loud = np.bincount(chunk_of, stretch.active[inside], minlength=chunks)
+        loud = np.bincount(chunk_of, stretch.loudness[inside] >= _SURE_LOUDNESS, minlength=chunks)
         touched = np.bincount(chunk_of, minlength=chunks) > 0
         column = self._index[stretch.recording.clip.label]
         sure = loud >= _SURE_FRAMES
@@ -222,6 +233,12 @@ class SceneMaker:
             if label in self._index:
                 other = self._index[label]
                 known[touched & (target[:, other] == 0), other] = 0.0
+
+
+def _loud_frame(rng: np.random.Generator, recording: Recording) -> int:
+    """A frame to cut a stretch around, the louder the likelier."""
+    weight = np.cumsum(np.where(recording.active, recording.loudness, 0.0), dtype=np.float64)
+    return int(np.searchsorted(weight, rng.uniform(0.0, max(float(weight[-1]), 1e-9))))
 
 
 def _source_count(rng: np.random.Generator, chunks: int) -> int:

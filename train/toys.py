@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ SPLIT_COLUMNS = "filename,primary_label,split,in_core_set"
 CHUNK_COLUMNS = "row_id,site,audio_id,seconds,birds"
 EVENT_COLUMNS = "file,start_s,end_s,label,snr_db,source_recording,possible"
 
+
+Calls = Mapping[str, Sequence[Contour]]
+Scene = tuple[Samples, list[Event]]
 
 TOYS = {  # first Hz, last Hz, seconds of a note and of the gap behind it, notes
     "toy_upsweep": (2600, 3700, 0.25, 0.12, 3),
@@ -64,16 +68,18 @@ def write_toy_dataset(
     soundscapes: int,
     soundscape_s: float,
     seed: int,
+    snr_db: tuple[float, float] = (6.0, 22.0),
 ) -> Path:
     """Writes toy species in the BirdCLEF 2021 layout; returns the folder of their noise beds.
 
-    That is `noise`, a sibling of `folder`. The same seed gives the same tables and the same
-    samples; only the Ogg streams' serial numbers differ.
+    That is `noise`, a sibling of `folder`. Calls are `snr_db` above the bed. The same seed gives
+    the same tables and the same samples; only the Ogg streams' serial numbers differ.
     """
     rng = np.random.default_rng(seed)
     calls = toy_species(species, rng=rng)
-    _write_clips(folder, calls, clips_per_species, rng=rng)
-    _write_soundscapes(folder, calls, soundscapes, soundscape_s, rng=rng)
+    scene = partial(_toy_scene, snr_db=snr_db, rng=rng)
+    _write_clips(folder, calls, clips_per_species, scene, rng=rng)
+    _write_soundscapes(folder, calls, soundscapes, soundscape_s, scene)
     noise = folder.parent / "noise"
     for bed in (wind, rain):
         for number in range(2):
@@ -83,13 +89,13 @@ def write_toy_dataset(
 
 
 def _write_clips(
-    folder: Path, calls: Mapping[str, Sequence[Contour]], count: int, *, rng: Rng
+    folder: Path, calls: Calls, count: int, scene: Callable[..., Scene], *, rng: Rng
 ) -> None:
     """Weak clips of 6 to 12 s; of four sessions (recordist and date) the last one is `val`."""
     metadata, split, sessions = [], [], min(4, count)
     for number, (label, turn) in enumerate(product(calls, range(count))):
         filename, session = f"XC{900001 + number}.ogg", turn % sessions
-        samples, _ = _toy_scene({label: calls[label]}, rng.uniform(6, 12), rng=rng)
+        samples, _ = scene({label: calls[label]}, rng.uniform(6, 12))
         _write_ogg(folder / "train_short_audio" / label / filename, samples)
         names = (label.replace("_", " ").capitalize(), label.replace("_", " ").title())
         who = (f"Toy Recordist {session + 1}", f"2026-05-{session + 1:02d}")
@@ -103,17 +109,12 @@ def _write_clips(
 
 
 def _write_soundscapes(
-    folder: Path,
-    calls: Mapping[str, Sequence[Contour]],
-    count: int,
-    duration_s: float,
-    *,
-    rng: Rng,
+    folder: Path, calls: Calls, count: int, duration_s: float, scene: Callable[..., Scene]
 ) -> None:
     chunk_rows, event_rows = list[Sequence[object]](), list[Sequence[object]]()
     for number in range(count):
         audio_id, filename = 90200 + number, f"{90200 + number}_TOY_202605{number + 1:02d}.ogg"
-        samples, events = _toy_scene(calls, duration_s, rng=rng)
+        samples, events = scene(calls, duration_s)
         _write_ogg(folder / "train_soundscapes" / filename, samples)
         for end_s in range(5, int(duration_s) + 1, 5):
             row_id, birds = f"{audio_id}_TOY_{end_s}", birds_in_chunk(events, end_s - CHUNK_S)
@@ -125,15 +126,13 @@ def _write_soundscapes(
     _write_table(folder / "train_soundscape_events.csv", EVENT_COLUMNS, event_rows)
 
 
-def _toy_scene(
-    calls: Mapping[str, Sequence[Contour]], duration_s: float, *, rng: Rng
-) -> tuple[Samples, list[Event]]:
+def _toy_scene(calls: Calls, duration_s: float, *, snr_db: tuple[float, float], rng: Rng) -> Scene:
     return compose(
         calls,
         duration_s=duration_s,
         sample_rate_hz=TOY_RATE_HZ,
         rng=rng,
-        snr_db=(6.0, 22.0),
+        snr_db=snr_db,
         calls_per_minute=20,
         nocall_fraction=0.4,
     )
