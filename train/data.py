@@ -134,7 +134,8 @@ def loudness(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     excess = np.clip(rise - _RISE_FLOOR, 0.0, _RISE_CAP).sum(axis=1)
     quiet, loud = np.quantile(excess, (_QUIET, _LOUD))
     scale = np.float32(max(float(loud - quiet), 1e-5))
-    return np.clip((excess - np.float32(quiet)) / scale, 0.0, 1.0).astype(np.float32)
+    share: NDArray[np.float32] = ((excess - np.float32(quiet)) / scale).clip(0.0, 1.0)
+    return share.astype(np.float32, copy=False)
 
 
 def _load(clip: Clip, mel: MelConfig) -> Recording:
