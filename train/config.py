@@ -24,6 +24,8 @@ class TrainConfig:
     """Folder in the BirdCLEF 2021 layout, relative to the configuration file."""
     noise: tuple[str, ...]
     """Folders of backgrounds without birds of interest, relative to the configuration file."""
+    labels_excluded: tuple[str, ...] = ()
+    """Labels whose clips are left out: unidentified birds may be any class."""
     noise_excluded: tuple[str, ...] = ()
     """Files whose name holds one of these words are left out of the noise."""
     seed: int = 1
@@ -39,6 +41,8 @@ class TrainConfig:
     pretrained: bool = False
     init_from: str = ""
     """A checkpoint whose averaged weights are the start, relative to the configuration file."""
+    focal_gamma: float = 2.0
+    """Of the focal loss; 0 is plain cross-entropy."""
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
     warmup_steps: int = 100

@@ -72,7 +72,9 @@ def fit(config: TrainConfig, config_path: Path, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     mel = MelConfig()
     dataset = config_path.parent / config.dataset
-    clips = read_clips(dataset, "train")
+    clips = [
+        clip for clip in read_clips(dataset, "train") if clip.label not in config.labels_excluded
+    ]
     core = core_labels(dataset)
     labels = core + sorted({clip.label for clip in clips} - set(core))
     maker = SceneMaker(
@@ -96,12 +98,11 @@ def fit(config: TrainConfig, config_path: Path, out: Path) -> Path:
     if path.is_file():
         state["step"] = _resume(path, net, average, optimizer, config)
     front_end = TorchLogMel(mel)
-    precision = _precision(config)
     started = time.monotonic()
     for step, batch in _batches(SceneBatches(maker, config), state["step"]):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * _schedule(step, config)
-        loss = _loss(net, front_end, batch, precision, seed=config.seed + step)
+        loss = _loss(net, front_end, batch, config, step)
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss.item()} at step {step}: lower the rate")
         optimizer.zero_grad(set_to_none=True)
@@ -161,13 +162,14 @@ class Judge:
 
 
 def _loss(
-    net: Segmenter, front_end: nn.Module, batch: Batch, precision: torch.dtype, *, seed: int
+    net: Segmenter, front_end: nn.Module, batch: Batch, config: TrainConfig, step: int
 ) -> Tensor:
     samples, target, known, weak = batch
     scenes, chunks, classes = target.shape
     with torch.no_grad():
         log_mel = front_end(samples, chunks * TOKENS_PER_CHUNK)
-        log_mel = colour_and_mask(log_mel, torch.Generator().manual_seed(seed))
+        log_mel = colour_and_mask(log_mel, torch.Generator().manual_seed(config.seed + step))
+    precision = _precision(config)
     with torch.autocast("cpu", precision, enabled=precision != torch.float32):
         tokens = net.encoder(log_mel)
     logits = net.head(as_float32(tokens))
@@ -176,8 +178,9 @@ def _loss(
         composed.reshape(-1, TOKENS_PER_CHUNK, classes),
         target[~weak].flatten(0, 1),
         known[~weak].flatten(0, 1),
+        gamma=config.focal_gamma,
     )
-    per_crop = global_loss(crops, target[weak][:, 0], known[weak][:, 0])
+    per_crop = global_loss(crops, target[weak][:, 0], known[weak][:, 0], gamma=config.focal_gamma)
     # A crop counts as much as the chunks it is made of.
     return (per_chunk.sum() + chunks * per_crop.sum()) / (scenes * chunks)
 

@@ -32,12 +32,19 @@ def focal_loss(logits: Tensor, target: Tensor, known: Tensor, *, gamma: float = 
 
 
 def global_loss(
-    logits: Tensor, target: Tensor, known: Tensor, *, minimum_weight: float = 0.3
+    logits: Tensor,
+    target: Tensor,
+    known: Tensor,
+    *,
+    gamma: float = 2.0,
+    minimum_weight: float = 0.3,
 ) -> Tensor:
     """FL(agg_5(s), y) + 0.3 * FL(agg_-1(s), 0) (§2.3), one value per record.
 
     `logits` [records, tokens, classes]; `target` and `known` [records, classes].
     """
-    loudest = focal_loss(aggregate(logits, SOFT_MAXIMUM), target, known)
-    quietest = focal_loss(aggregate(logits, SOFT_MINIMUM), torch.zeros_like(target), known)
+    loudest = focal_loss(aggregate(logits, SOFT_MAXIMUM), target, known, gamma=gamma)
+    quietest = focal_loss(
+        aggregate(logits, SOFT_MINIMUM), torch.zeros_like(target), known, gamma=gamma
+    )
     return loudest + minimum_weight * quietest

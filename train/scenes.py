@@ -95,6 +95,9 @@ class SceneMaker:
         mel: MelConfig,
     ) -> None:
         self._noise = noise
+        # Between one file, one vote and one second, one vote: short files are cut from few places.
+        weights = np.sqrt([len(samples) for samples in noise])
+        self._noise_chances = weights / weights.sum()
         self._config = config
         self._mel = mel
         self._index = {label: index for index, label in enumerate(labels)}
@@ -102,7 +105,7 @@ class SceneMaker:
             label: [recording for recording in recordings if recording.clip.label == label]
             for label in labels
         }
-        weights = np.array(
+        draws = np.array(
             [
                 np.sqrt(len(self._by_label[label]))
                 * (1.0 if label in core else config.auxiliary_weight)
@@ -111,7 +114,7 @@ class SceneMaker:
         )
         self._coloured = _noise_pool(np.random.default_rng(0))
         self._labels = labels
-        self._chances = weights / weights.sum()
+        self._chances = draws / draws.sum()
 
     def make(self, rng: np.random.Generator, chunks: int) -> Scene:
         """One scene of `chunks` chunks, all of it decided by `rng`."""
@@ -181,7 +184,7 @@ class SceneMaker:
         return bed, max(_rms(_emphasised(bed)), 1e-9)
 
     def _looped_noise(self, rng: np.random.Generator, length: int) -> Samples:
-        noise = self._noise[int(rng.integers(len(self._noise)))]
+        noise = self._noise[int(rng.choice(len(self._noise), p=self._noise_chances))]
         begin = int(rng.integers(len(noise)))
         looped = np.resize(np.roll(noise, -begin), length).astype(np.float32)
         return looped / np.float32(max(_rms(looped), 1.0))
