@@ -122,7 +122,8 @@ def scan(
     try:
         run, tally, code = run_scan(options, quiet=quiet or as_json)
     except KeyboardInterrupt:
-        typer.echo("Interrupted: the same command goes on where it was.", err=True)
+        again = "the same command" if resume else "the same command without --no-resume"
+        typer.echo(f"Interrupted; what is done is kept: {again} goes on from there.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
         typer.echo(json.dumps(run, indent=2))

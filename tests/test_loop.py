@@ -139,6 +139,34 @@ def test_init_from_starts_with_the_averaged_weights_of_another_run(
     torch.testing.assert_close(begun["net"][name], start[name])
 
 
+def test_an_excluded_label_is_no_class_and_none_of_its_clips_is_used(lab: Path) -> None:
+    config = replace(CONFIG, labels_excluded=("toy_trill",), steps=1)
+    content = _content(fit(config, lab / "toy.toml", lab / "excluded"))
+    assert content["labels"] == content["core"] == ["toy_upsweep"]
+    assert {source[1] for source in content["sources"]} == {"toy_upsweep"}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)]
+)
+def test_a_named_precision_is_taken_at_its_word(name: str, expected: torch.dtype) -> None:
+    assert loop._precision(replace(CONFIG, precision=name)) == expected
+
+
+def test_the_two_precisions_start_with_almost_the_same_loss() -> None:
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        config = replace(CONFIG, precision=precision)
+        torch.manual_seed(0)
+        net = loop.Segmenter(loop._segmenter_config(config, 2), MelConfig())
+        samples = 0.1 * torch.randn(2, samples_needed(16, MelConfig()))
+        target, known = torch.ones(2, 1, 2), torch.ones(2, 1, 2)
+        batch = (samples, target, known, torch.tensor([True, False]))
+        loss = loop._loss(net, loop.TorchLogMel(MelConfig()), batch, config, 0)
+        losses.append(loss.item())
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
 def test_the_judge_scores_the_same_net_the_same_twice(lab: Path) -> None:
     judge = Judge(lab / "data", ["toy_trill", "toy_upsweep"], MelConfig())
     net = torch.nn.Sequential(_TokensOfFrames(), torch.nn.Linear(128, 3)).eval()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -393,3 +395,50 @@ def test_a_named_model_gives_what_the_default_gives(
     done = birdrec("scan", recordings, "--out", out, "--scores", "--model", bundle, *LOW)
     assert done.returncode == 0
     assert results(out) == results(scanned)
+
+
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
+    birdrec: Birdrec, birdlike: MakeSound, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "sound", tmp_path / "out"
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", birdlike(5.0, seed=1), 32_000)
+    minute = np.tile(birdlike(10.0, seed=2), 180)  # half an hour: time enough to interrupt
+    soundfile.write(folder / "b.wav", minute, 32_000)
+    command = [sys.executable, "-m", "recorder.cli", "scan", str(folder), "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert "a.wav" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "goes on from there" in said
+    assert "Traceback" not in said
+    rows = (out / "chunks.csv").read_text("utf-8").splitlines()
+    assert [row.split(",")[1] for row in rows[1:]] == ["a.wav"]
+    shutil.copy(folder / "a.wav", folder / "b.wav")  # the rest, shortened
+    again = birdrec("scan", folder, "--out", out)
+    assert again.returncode == 0
+    kept = [json.loads(line) for line in (out / "manifest.jsonl").read_text("utf-8").splitlines()]
+    assert [row["path"] for row in kept] == ["a.wav", "b.wav"]
+
+
+def test_a_scan_opens_no_network_connection(recordings: Path, tmp_path: Path) -> None:
+    """Every socket call of the interpreter raises an audit event; there must be none."""
+    program = (
+        "import sys\n"
+        "seen = []\n"
+        "sys.addaudithook(lambda name, _: seen.append(name) if name.startswith('socket.') else 0)\n"
+        "from recorder.cli import app\n"
+        "app(['scan', *sys.argv[1:]], standalone_mode=False)\n"
+        "sys.exit(f'sockets: {seen}' if seen else 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(recordings), "--out", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "run.json").is_file()

@@ -106,6 +106,11 @@ def test_a_count_below_one_is_refused(tmp_path: Path, key: str) -> None:
         _read(tmp_path, _LEAST + f"{key} = 0\n")
 
 
+def test_an_unknown_precision_is_met_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'half': use auto, float32, bfloat16"):
+        _read(tmp_path, _LEAST + 'precision = "half"\n')
+
+
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="dataset"):
         _read(tmp_path, 'name = "toy"\nnoise = ["noise"]\n')

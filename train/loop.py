@@ -75,7 +75,7 @@ def fit(config: TrainConfig, config_path: Path, out: Path) -> Path:
     clips = [
         clip for clip in read_clips(dataset, "train") if clip.label not in config.labels_excluded
     ]
-    core = core_labels(dataset)
+    core = [label for label in core_labels(dataset) if label not in config.labels_excluded]
     labels = core + sorted({clip.label for clip in clips} - set(core))
     maker = SceneMaker(
         load_recordings(clips, mel),
