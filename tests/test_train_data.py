@@ -111,7 +111,9 @@ def test_core_labels_are_the_marked_ones_in_order(dataset: Path) -> None:
     assert core_labels(dataset) == ["todus", "wren"]
 
 
-@pytest.mark.parametrize("cell", ["__import__('pathlib').Path({!r}).touch()", "todus", "['a'", "3"])
+@pytest.mark.parametrize(
+    "cell", ["__import__('pathlib').Path({!r}).touch()", "todus", "'todus'", "['a'", "3"]
+)
 def test_a_secondary_label_that_is_no_list_is_an_error_that_names_the_file_and_never_runs(
     tmp_path: Path, cell: str
 ) -> None:

@@ -156,7 +156,9 @@ def _to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
 
 def _clip(dataset: Path, row: dict[str, str]) -> Clip:
     try:
-        secondary = [str(label) for label in ast.literal_eval(row["secondary_labels"] or "[]")]
+        secondary = ast.literal_eval(row["secondary_labels"] or "[]")
+        if not isinstance(secondary, list):
+            raise TypeError(f"a {type(secondary).__name__} is not a list")
     except (ValueError, SyntaxError, TypeError) as error:
         raise ConfigError(
             f"{dataset / 'train_metadata.csv'}: secondary_labels of {row['filename']} is "
@@ -165,7 +167,7 @@ def _clip(dataset: Path, row: dict[str, str]) -> Clip:
     return Clip(
         path=dataset / "train_short_audio" / row["primary_label"] / row["filename"],
         label=row["primary_label"],
-        secondary_labels=tuple(secondary),
+        secondary_labels=tuple(map(str, secondary)),
         scientific_name=row["scientific_name"],
         common_name=row["common_name"],
         author=row["author"],
