@@ -403,9 +403,11 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     folder, out = tmp_path / "sound", tmp_path / "out"
     folder.mkdir()
     soundfile.write(folder / "a.wav", birdlike(5.0, seed=1), 32_000)
-    minute = np.tile(birdlike(10.0, seed=2), 180)  # half an hour: time enough to interrupt
-    soundfile.write(folder / "b.wav", minute, 32_000)
-    command = [sys.executable, "-m", "recorder.cli", "scan", str(folder), "--out", str(out)]
+    half_an_hour = np.tile(birdlike(10.0, seed=2), 180)  # time enough to interrupt
+    soundfile.write(folder / "b.wav", half_an_hour, 32_000)
+    # A test run in the background ignores Ctrl-C, and its children inherit that.
+    heeding = ["env", "--default-signal=INT", sys.executable, "-m", "recorder.cli"]
+    command = [*heeding, "scan", str(folder), "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert "a.wav" in process.stdout.readline()
