@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import subprocess
 import sys
@@ -44,3 +45,20 @@ def test_the_transcript_names_the_species_that_the_example_gives(tmp_path: Path)
     for common_name, scientific_name in species:
         assert common_name in result.stdout
         assert scientific_name in result.stdout
+
+
+def test_it_says_how_many_calls_of_the_example_are_found_and_how_many_are_not_there(
+    tmp_path: Path,
+) -> None:
+    assert _birdrec("scan", "examples", "--out", str(tmp_path)).returncode == 0
+    with (ROOT / "examples" / "truth.csv").open(newline="", encoding="utf-8") as lines:
+        spans = [
+            (r["label"], float(r["start_s"]), float(r["end_s"])) for r in csv.DictReader(lines)
+        ]
+    true = {(c, label) for label, a, b in spans for c in range(24) if a < 5 * c + 5 and b > 5 * c}
+    with (tmp_path / "detections.csv").open(newline="", encoding="utf-8") as lines:
+        found = {(int(float(r["start_s"]) // 5), r["label"]) for r in csv.DictReader(lines)}
+    said = re.search(r"finds all (\d+) true pairs.*?names (\d+) more", README, re.DOTALL)
+    assert said is not None
+    assert true <= found
+    assert (len(true), len(found - true)) == (int(said[1]), int(said[2]))

@@ -111,6 +111,15 @@ def test_an_unknown_precision_is_met_with_the_known_ones(tmp_path: Path) -> None
         _read(tmp_path, _LEAST + 'precision = "half"\n')
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["focal_gamma = -1.0", "[scenes]\nstretch_s = [0.0, 8.0]", "[scenes]\nstretch_s = [8.0, 1.0]"],
+)
+def test_a_number_out_of_range_names_its_key(tmp_path: Path, line: str) -> None:
+    with pytest.raises(ConfigError, match=line.splitlines()[-1].split()[0]):
+        _read(tmp_path, _LEAST + line + "\n")
+
+
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="dataset"):
         _read(tmp_path, 'name = "toy"\nnoise = ["noise"]\n')

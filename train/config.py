@@ -63,6 +63,10 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: it must be 1 or more")
 
+        if self.focal_gamma < 0:
+            raise ConfigError(f"focal_gamma is {self.focal_gamma}: it must be 0 or more")
+        if not 0 < self.scenes.stretch_s[0] <= self.scenes.stretch_s[1]:
+            raise ConfigError(f"stretch_s is {self.scenes.stretch_s}: it must rise from above 0")
         if self.precision not in PRECISIONS:
             raise ConfigError(f"precision {self.precision!r}: use {', '.join(PRECISIONS)}")
 

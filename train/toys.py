@@ -27,7 +27,7 @@ EVENT_COLUMNS = "file,start_s,end_s,label,snr_db,source_recording,possible"
 
 
 Calls = Mapping[str, Sequence[Contour]]
-Scene = tuple[Samples, list[Event]]
+ToyScene = tuple[Samples, list[Event]]
 
 TOYS = {  # first Hz, last Hz, seconds of a note and of the gap behind it, notes
     "toy_upsweep": (2600, 3700, 0.25, 0.12, 3),
@@ -89,7 +89,7 @@ def write_toy_dataset(
 
 
 def _write_clips(
-    folder: Path, calls: Calls, count: int, scene: Callable[..., Scene], *, rng: Rng
+    folder: Path, calls: Calls, count: int, scene: Callable[..., ToyScene], *, rng: Rng
 ) -> None:
     """Weak clips of 6 to 12 s; of four sessions (recordist and date) the last one is `val`."""
     metadata, split, sessions = [], [], min(4, count)
@@ -109,7 +109,7 @@ def _write_clips(
 
 
 def _write_soundscapes(
-    folder: Path, calls: Calls, count: int, duration_s: float, scene: Callable[..., Scene]
+    folder: Path, calls: Calls, count: int, duration_s: float, scene: Callable[..., ToyScene]
 ) -> None:
     chunk_rows, event_rows = list[Sequence[object]](), list[Sequence[object]]()
     for number in range(count):
@@ -126,7 +126,9 @@ def _write_soundscapes(
     _write_table(folder / "train_soundscape_events.csv", EVENT_COLUMNS, event_rows)
 
 
-def _toy_scene(calls: Calls, duration_s: float, *, snr_db: tuple[float, float], rng: Rng) -> Scene:
+def _toy_scene(
+    calls: Calls, duration_s: float, *, snr_db: tuple[float, float], rng: Rng
+) -> ToyScene:
     return compose(
         calls,
         duration_s=duration_s,
