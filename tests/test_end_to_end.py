@@ -17,6 +17,7 @@ from train.config import TrainConfig
 from train.loop import Judge, fit
 from train.scenes import SceneConfig
 from train.soundscapes import read_soundscapes, stacked
+from train.vary import VaryConfig
 
 Bools = NDArray[np.bool_]
 
@@ -41,8 +42,7 @@ _CONFIG = TrainConfig(
         composed_share=0.8,
         snr_db=(10.0, 25.0),
         weak_snr_db=(15.0, 30.0),
-        speed=0.06,
-        filter_chance=0.0,
+        vary=VaryConfig(speed=0.06, colour_chance=0.0, echo_chance=0.0),
     ),
 )
 

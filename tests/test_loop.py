@@ -33,6 +33,8 @@ CONFIG = TrainConfig(
     warmup_steps=2,
     evaluate_every=2,
     threads=1,
+    dropout=0.1,
+    skip_attention=0.2,
 )
 
 

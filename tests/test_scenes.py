@@ -12,20 +12,22 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from recorder.detect.mel import CHUNK_SAMPLES, SAMPLE_RATE_HZ, MelConfig, samples_needed
-from train import scenes
+from train import beds, scenes
 from train.data import Clip, Recording
 from train.scenes import Scene, SceneConfig, SceneMaker
+from train.vary import VaryConfig
 
 MEL = MelConfig()
 LABELS = ["burst", "second", "other"]
 TONE_HZ = 3000.0
+UNVARIED = VaryConfig(speed_chance=0.0, colour_chance=0.0, echo_chance=0.0, own_noise_chance=0.0)
 COMPOSED = SceneConfig(
     composed_share=1.0,
     snr_db=(25.0, 30.0),
     bed_dbfs=(-60.0, -50.0),
     bed_chance=0.0,
-    speed=0.0,
-    filter_chance=0.0,
+    own_noise_chance=0.0,
+    vary=UNVARIED,
 )
 WEAK = SceneConfig(composed_share=0.0)
 
@@ -45,19 +47,20 @@ def _recording(
     samples = np.where((seconds >= burst_s[0]) & (seconds < burst_s[1]), tone, 0.0)
     frames_s = np.arange(max(1, len(seconds) * 2 // 625)) * 312.5 / SAMPLE_RATE_HZ
     active = (frames_s >= burst_s[0]) & (frames_s < burst_s[1])
-    return Recording(clip, samples.astype(np.int16), active.astype(np.float32))
+    kept = samples.astype(np.int16)
+    return Recording(clip, kept, active.astype(np.float32), calls=kept)
 
 
 @lru_cache(maxsize=1)
 def _noise_pool(_: object = None) -> list[NDArray[np.float32]]:
-    return scenes._noise_pool(np.random.default_rng(0))
+    return beds._coloured_noise(np.random.default_rng(0))
 
 
 @pytest.fixture(autouse=True)
 def _one_noise_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pool is the same in every maker: made once for the file."""
     pool = _noise_pool()
-    monkeypatch.setattr(scenes, "_noise_pool", lambda _: pool)
+    monkeypatch.setattr(beds, "_coloured_noise", lambda _: pool)
 
 
 def _maker(config: SceneConfig, *recordings: Recording) -> SceneMaker:
@@ -294,8 +297,8 @@ def test_a_recording_without_a_loud_frame_does_not_stop_the_training(config: Sce
 def test_a_short_clip_is_padded_with_silence_and_never_tiled(seed: int, duration_s: float) -> None:
     recording = _recording("burst", duration_s, (0.0, duration_s))
     length = samples_needed(16, MEL)
-    crop = scenes._smart_crop(np.random.default_rng(seed), recording, length, 0.2)
-    assert crop.shape == (length,)
+    begin = scenes._smart_crop(np.random.default_rng(seed), recording, length, 0.2)
+    crop = recording.piece(begin, length)
     heard = np.flatnonzero(crop)
     assert heard[-1] - heard[0] < len(recording.samples)
     whole = recording.piece(0, len(recording.samples))
@@ -314,8 +317,42 @@ def test_a_piece_is_silent_before_the_start_and_after_the_end() -> None:
 @given(st.integers(0, 2**32 - 1))
 def test_edge_crops_come_from_the_first_or_the_last_seven_seconds(seed: int) -> None:
     recording = _recording("burst", 60.0, (0.0, 60.0))
-    ramp = np.arange(len(recording.samples)) // SAMPLE_RATE_HZ
-    counted = Recording(recording.clip, ramp.astype(np.int16), recording.loudness)
     length = samples_needed(16, MEL)
-    crop = scenes._smart_crop(np.random.default_rng(seed), counted, length, 1.0) * 32767
-    assert crop[0] <= 2.0 + 1e-3 or crop[-1] >= 57.0
+    begin = scenes._smart_crop(np.random.default_rng(seed), recording, length, 1.0)
+    assert 0 <= begin <= len(recording.samples) - length
+    assert begin <= 2 * SAMPLE_RATE_HZ or begin + length >= 58 * SAMPLE_RATE_HZ
+
+
+def test_a_piece_holds_as_much_of_its_own_noise_as_is_asked_for() -> None:
+    recording = _recording("burst", 1.0, (0.2, 0.4))
+    hiss = np.random.default_rng(0).integers(-500, 500, SAMPLE_RATE_HZ, np.int16)
+    noisy = Recording(recording.clip, recording.samples + hiss, recording.loudness, recording.calls)
+    length = SAMPLE_RATE_HZ
+    np.testing.assert_array_equal(noisy.own_noise(), hiss)
+    clean, half, raw = (noisy.piece(0, length, own_noise=share) for share in (0.0, 0.5, 1.0))
+    np.testing.assert_allclose(clean, recording.piece(0, length), atol=1e-7)
+    np.testing.assert_allclose(half, (clean + raw) / 2, atol=1e-6)
+    np.testing.assert_allclose(raw - clean, hiss / 32767, atol=1e-6)
+
+
+@pytest.mark.parametrize("composed_share", [0.0, 1.0])
+def test_sources_lose_some_of_their_own_noise_in_some_scenes(composed_share: float) -> None:
+    recording = _recording("burst", 12.0, (4.0, 5.0))
+    silenced = Recording(
+        recording.clip, recording.samples, recording.loudness, np.zeros_like(recording.samples)
+    )
+    shares: list[float] = []
+    original = Recording.piece
+
+    def spy(self: Recording, begin: int, length: int, *, own_noise: float = 1.0) -> object:
+        shares.append(own_noise)
+        return original(self, begin, length, own_noise=own_noise)
+
+    maker = _maker(SceneConfig(composed_share=composed_share), silenced)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Recording, "piece", spy)
+        for seed in range(60):
+            _make(maker, seed, 1)
+    changed = np.array(shares) < 1.0
+    assert 0.3 < changed.mean() < 0.7
+    assert np.std(np.array(shares)[changed]) > 0.2

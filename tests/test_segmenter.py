@@ -147,3 +147,25 @@ def test_the_first_probabilities_are_near_one_over_the_classes(classes: int) -> 
 
 def test_a_config_is_rebuilt_from_its_dictionary() -> None:
     assert SegmenterConfig(**CONFIG.to_dict()) == CONFIG
+
+
+def test_dropout_hides_features_from_the_head_in_training_alone() -> None:
+    torch.manual_seed(0)
+    head = Head(SegmenterConfig(classes=5, width=64, dropout=0.5))
+    tokens = _tokens(4)
+    assert not torch.equal(head(tokens), head(tokens))
+    head.eval()
+    assert torch.equal(head(tokens), head(tokens))
+
+
+def test_a_skipped_attention_block_adds_nothing_and_the_mean_stays() -> None:
+    torch.manual_seed(0)
+    block = GlobalAttention(64, heads=8, skip=0.25)
+    tokens = _tokens(4)[:1].repeat(4000, 1, 1)
+    with torch.no_grad():
+        added = block(tokens) - tokens
+        whole = block.eval()(tokens[:1]) - tokens[:1]
+    passed_by = (added == 0).all(dim=(1, 2))
+    assert 0.2 < passed_by.float().mean() < 0.3
+    torch.testing.assert_close(added[~passed_by][:1], whole / 0.75, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(added.mean(0, keepdim=True), whole, atol=0.05, rtol=0.05)

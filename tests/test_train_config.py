@@ -49,6 +49,22 @@ def test_an_unknown_key_of_scenes_names_the_nearest_valid_one(tmp_path: Path) ->
         _read(tmp_path, _LEAST + "[scenes]\nsnr = [0.0, 1.0]\n")
 
 
+def test_a_table_within_a_table_is_read_and_checked_too(tmp_path: Path) -> None:
+    config = _read(tmp_path, _LEAST + "[scenes.vary]\nspeed = 0.02\necho_db = [-9.0, -6.0]\n")
+    assert (config.scenes.vary.speed, config.scenes.vary.echo_db) == (0.02, (-9.0, -6.0))
+    with pytest.raises(ConfigError, match=r"'sped'.*'speed'"):
+        _read(tmp_path, _LEAST + "[scenes.vary]\nsped = 0.02\n")
+    with pytest.raises(ConfigError, match=r"scenes\.vary = 3 must be a table: \[scenes\.vary\]"):
+        _read(tmp_path, _LEAST + "[scenes]\nvary = 3\n")
+
+
+@pytest.mark.parametrize("key", ["dropout", "skip_attention"])
+@pytest.mark.parametrize("value", [-0.1, 1.0])
+def test_a_share_that_leaves_nothing_is_refused(tmp_path: Path, key: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"{key} is {value}"):
+        _read(tmp_path, _LEAST + f"{key} = {value}\n")
+
+
 def test_a_key_like_no_other_gets_the_whole_list(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"'zzzzzz'; known: name, dataset"):
         _read(tmp_path, _LEAST + "zzzzzz = 1\n")

@@ -7,12 +7,17 @@ import difflib
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from recorder.errors import ConfigError
 from train.scenes import SceneConfig
+from train.vary import VaryConfig
+
+Kind = TypeVar("Kind")
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+_TABLES: dict[str, type[Any]] = {"scenes": SceneConfig, "vary": VaryConfig}
+"""Keys that hold a table of their own: [scenes], [scenes.vary]."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,11 @@ class TrainConfig:
     backbone: str = "slim10"
     width: int = 256
     background_tokens: int = 2
+    dropout: float = 0.0
+    """Share of each token's features that a training step does not see."""
+    skip_attention: float = 0.0
+    """How often an attention block is passed by in training, scene by scene: the classifier must
+    also know a call without its context."""
     pretrained: bool = False
     init_from: str = ""
     """A checkpoint whose averaged weights are the start, relative to the configuration file."""
@@ -63,6 +73,9 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: it must be 1 or more")
 
+        for name in ("dropout", "skip_attention"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: it must be in 0 <= x < 1")
         if self.focal_gamma < 0:
             raise ConfigError(f"focal_gamma is {self.focal_gamma}: it must be 0 or more")
         if not 0 < self.scenes.stretch_s[0] <= self.scenes.stretch_s[1]:
@@ -82,28 +95,31 @@ def read_config(path: Path) -> TrainConfig:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML ({error})") from error
-    scenes = table.pop("scenes", {})
     try:
-        return TrainConfig(
-            **_checked(table, TrainConfig, path),
-            scenes=SceneConfig(**_checked(scenes, SceneConfig, path)),
-        )
+        return _built(table, TrainConfig, path)
     except TypeError as error:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def _checked(table: dict[str, Any], kind: type, path: Path) -> dict[str, Any]:
-    fields = {entry.name: entry for entry in dataclasses.fields(kind) if entry.name != "scenes"}
+def _built(table: Any, kind: type[Kind], path: Path, name: str = "") -> Kind:
+    """An instance of the dataclass `kind`, tables within the table for dataclasses within it."""
     if not isinstance(table, dict):
-        raise ConfigError(f"{path}: scenes = {table!r} must be a table: [scenes]")
+        raise ConfigError(f"{path}: {name} = {table!r} must be a table: [{name}]")
+    fields = {entry.name: entry for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in fields:
             near = difflib.get_close_matches(key, fields, 1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(fields)}"
             raise ConfigError(f"{path}: unknown key {key!r}{hint}")
-        if not _fits(value, str(fields[key].type)):
+        if key in _TABLES:
+            full_name = f"{name}.{key}" if name else key
+            values[key] = _built(value, _TABLES[key], path, full_name)
+        elif _fits(value, str(fields[key].type)):
+            values[key] = tuple(value) if isinstance(value, list) else value
+        else:
             raise ConfigError(f"{path}: {key} = {value!r} must be of type {fields[key].type}")
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    return kind(**values)
 
 
 def _fits(value: Any, wanted: str) -> bool:

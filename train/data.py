@@ -22,6 +22,7 @@ from recorder.detect.mel import (
 )
 from recorder.errors import AudioFileError, ConfigError
 from recorder.sound.audiofile import AUDIO_SUFFIXES, read_mono
+from train.denoise import denoised
 
 _SMOOTH_FRAMES = 9
 _RISE_FLOOR = 0.5
@@ -55,16 +56,28 @@ class Recording:
     clip: Clip
     samples: NDArray[np.int16]  # 32 kHz mono, full scale 32767
     loudness: NDArray[np.float32]  # [frames], hop 312.5 samples: 0 quiet, 1 among the loudest
+    calls: NDArray[np.int16]  # `samples` without their own steady noise
 
     @property
     def active(self) -> NDArray[np.bool_]:
         """[frames]: where anything is heard."""
         return np.asarray(self.loudness > ACTIVE_LOUDNESS)
 
-    def piece(self, begin: int, length: int) -> NDArray[np.float32]:
-        """[length] samples from `begin`, silence where the recording has none."""
+    def own_noise(self) -> NDArray[np.int16]:
+        """[samples]: what is left of the recording without its calls."""
+        noise = self.samples.astype(np.int32) - self.calls
+        return np.asarray(noise.clip(-32767, 32767), np.int16)
+
+    def piece(self, begin: int, length: int, *, own_noise: float = 1.0) -> NDArray[np.float32]:
+        """[length] samples from `begin`, silence where the recording has none.
+
+        `own_noise` is the share of the recording's own noise that stays in, 0 to 1.
+        """
         out = np.zeros(length, np.float32)
-        inside = self.samples[max(0, begin) : max(0, begin + length)]
+        place = slice(max(0, begin), max(0, begin + length))
+        inside = self.samples[place].astype(np.float32)
+        if own_noise < 1.0:
+            inside += np.float32(1.0 - own_noise) * (self.calls[place] - inside)
         start = max(0, -begin)
         out[start : start + len(inside)] = inside * np.float32(1 / 32767)
         return out
@@ -147,7 +160,8 @@ def _load(clip: Clip, mel: MelConfig) -> Recording:
     padded = np.pad(samples, (0, max(0, samples_needed(tokens, mel) - len(samples))))
     frames = len(samples) * FRAMES_PER_TOKEN // TOKEN_SAMPLES
     loud = loudness(log_mel(padded, tokens, mel)[: max(1, frames)])
-    return Recording(clip, _to_int16(samples), loud)
+    kept = _to_int16(samples)
+    return Recording(clip, kept, loud, denoised(kept))
 
 
 def _to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:

@@ -102,6 +102,8 @@ def fit(config: TrainConfig, config_path: Path, out: Path) -> Path:
     for step, batch in _batches(SceneBatches(maker, config), state["step"]):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * _schedule(step, config)
+        # Dropout is decided by the step as well: a resumed run is the same run.
+        torch.manual_seed(config.seed + step)
         loss = _loss(net, front_end, batch, config, step)
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss.item()} at step {step}: lower the rate")
@@ -200,6 +202,8 @@ def _segmenter_config(config: TrainConfig, classes: int) -> SegmenterConfig:
         width=config.width,
         background_tokens=config.background_tokens,
         pretrained=config.pretrained,
+        dropout=config.dropout,
+        skip_attention=config.skip_attention,
     )
 
 

@@ -7,13 +7,10 @@ is known where they lie, every 5-s chunk has its own label. Mixing happens on wa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from recorder.detect.mel import (
     CHUNK_S,
@@ -24,13 +21,15 @@ from recorder.detect.mel import (
     MelConfig,
     samples_needed,
 )
+from train.beds import NoiseBeds
 from train.data import Recording
+from train.levels import from_db, limited, loud_level, steady_level
+from train.vary import VaryConfig, vary
 
 Samples = NDArray[np.float32]
 Floats = NDArray[np.float32]
 
 _FRAMES_PER_CHUNK = FRAMES_PER_TOKEN * TOKENS_PER_CHUNK
-_POOL_SAMPLES = 90 * SAMPLE_RATE_HZ
 _SURE_FRAMES = 10
 """A chunk with 0.1 s of loud frames holds the call; with fewer it is unknown."""
 _SURE_LOUDNESS = 0.25
@@ -46,11 +45,11 @@ class SceneConfig:
     weak_snr_db: tuple[float, float] = (0.0, 25.0)
     bed_dbfs: tuple[float, float] = (-60.0, -25.0)
     bed_chance: float = 0.9
+    own_noise_chance: float = 0.3
+    """How often the own noise of some recording lies in a bed, without that recording's calls."""
     stretch_s: tuple[float, float] = (0.5, 8.0)
     """Log-uniform: a single call is as likely as a long song."""
-    speed: float = 0.06
-    """Up to this share faster or slower, pitch and all, for half of the sources."""
-    filter_chance: float = 0.3
+    vary: VaryConfig = field(default_factory=VaryConfig)
     mixup_chance: float = 0.5
     mixup_alpha: float = 4.5
     edge_crop_share: float = 0.2
@@ -94,10 +93,7 @@ class SceneMaker:
         config: SceneConfig,
         mel: MelConfig,
     ) -> None:
-        self._noise = noise
-        # Between one file, one vote and one second, one vote: short files are cut from few places.
-        weights = np.sqrt([len(samples) for samples in noise])
-        self._noise_chances = weights / weights.sum()
+        self._beds = NoiseBeds(noise, [recording.own_noise() for recording in recordings])
         self._config = config
         self._mel = mel
         self._index = {label: index for index, label in enumerate(labels)}
@@ -112,7 +108,6 @@ class SceneMaker:
                 for label in labels
             ]
         )
-        self._coloured = _noise_pool(np.random.default_rng(0))
         self._labels = labels
         self._chances = draws / draws.sum()
 
@@ -134,13 +129,13 @@ class SceneMaker:
             for _ in range(1 + rng.poisson(chunks * CHUNK_S / 15.0) if chunks > 1 else 1):
                 stretch = self._stretch(rng, recording, length)
                 gain = (
-                    bed_level * _from_db(snr_db + rng.uniform(-2, 2)) / _loud_level(stretch.samples)
+                    bed_level * from_db(snr_db + rng.uniform(-2, 2)) / loud_level(stretch.samples)
                 )
                 room = length - len(stretch.samples)
                 begin = int(rng.integers(-len(stretch.samples) // 3, room + 1))
                 _add(mix, stretch.samples * np.float32(gain), begin)
                 self._label(target, known, stretch, begin)
-        return Scene(_limited(mix), target, known, weak=False)
+        return Scene(limited(mix), target, known, weak=False)
 
     def _weak(self, rng: np.random.Generator, chunks: int, length: int) -> Scene:
         config = self._config
@@ -149,11 +144,13 @@ class SceneMaker:
         share = rng.beta(config.mixup_alpha, config.mixup_alpha)
         gains = (share, 1.0 - share) if rng.random() < config.mixup_chance else (1.0,)
         mix, bed_level = self._bed(rng, length)
-        loud_level = bed_level * _from_db(rng.uniform(*config.weak_snr_db))
+        wanted_level = bed_level * from_db(rng.uniform(*config.weak_snr_db))
         for gain in gains:
             recording = self._draw(rng)
-            crop = self._vary(rng, _smart_crop(rng, recording, length, config.edge_crop_share))
-            mix += crop[:length] * np.float32(gain * loud_level / _loud_level(crop))
+            begin = _smart_crop(rng, recording, length, config.edge_crop_share)
+            crop = recording.piece(begin, length, own_noise=self._own_share(rng))
+            crop = vary(rng, crop, config.vary)
+            mix += crop * np.float32(gain * wanted_level / loud_level(crop))
             for label in recording.clip.secondary_labels:
                 if label in self._index and chunks >= config.secondary_chunks:
                     column = self._index[label]
@@ -163,7 +160,7 @@ class SceneMaker:
             record[self._index[recording.clip.label]] = 1.0
         known[record == 1.0] = 1.0
         target, known = np.tile(record, (chunks, 1)), np.tile(known, (chunks, 1))
-        return Scene(_limited(mix), target, known, weak=True)
+        return Scene(limited(mix), target, known, weak=True)
 
     def _draw(self, rng: np.random.Generator) -> Recording:
         label = self._labels[int(rng.choice(len(self._labels), p=self._chances))]
@@ -171,23 +168,20 @@ class SceneMaker:
         return recordings[int(rng.integers(len(recordings)))]
 
     def _bed(self, rng: np.random.Generator, length: int) -> tuple[Samples, float]:
-        """A noise bed and its level: recorded noise, sometimes two, with white or pink beneath."""
-        rms = _from_db(rng.uniform(*self._config.bed_dbfs))
-        coloured = self._coloured[int(rng.integers(len(self._coloured)))]
-        begin = int(rng.integers(_POOL_SAMPLES - length))
-        bed = coloured[begin : begin + length] * np.float32(_from_db(rng.uniform(-40.0, -10.0)))
-        if rng.random() < self._config.bed_chance:
-            bed += self._looped_noise(rng, length)
-            if rng.random() < 0.3:
-                bed += self._looped_noise(rng, length) * np.float32(_from_db(rng.uniform(-15, 0)))
-        bed *= np.float32(rms / max(_rms(bed), 1e-9))
-        return bed, max(_rms(_emphasised(bed)), 1e-9)
+        """A noise bed, and its level as `loud_level` would weigh it."""
+        config = self._config
+        bed = self._beds.draw(
+            rng,
+            length,
+            level=from_db(rng.uniform(*config.bed_dbfs)),
+            recorded_chance=config.bed_chance,
+            own_chance=config.own_noise_chance,
+        )
+        return bed, steady_level(bed)
 
-    def _looped_noise(self, rng: np.random.Generator, length: int) -> Samples:
-        noise = self._noise[int(rng.choice(len(self._noise), p=self._noise_chances))]
-        begin = int(rng.integers(len(noise)))
-        looped = np.resize(np.roll(noise, -begin), length).astype(np.float32)
-        return looped / np.float32(max(_rms(looped), 1.0))
+    def _own_share(self, rng: np.random.Generator) -> float:
+        """How much of a source's own noise stays in it: all of it, or less."""
+        return float(rng.random() if rng.random() < self._config.vary.own_noise_chance else 1.0)
 
     def _stretch(self, rng: np.random.Generator, recording: Recording, length: int) -> _Stretch:
         """A loud stretch, faded at both ends, with the loudness on its own time axis."""
@@ -199,24 +193,12 @@ class SceneMaker:
         begin = int(np.clip(begin, 0, len(recording.samples) - size))
         first = begin * FRAMES_PER_TOKEN // TOKEN_SAMPLES
         loud = recording.loudness[first : first + size * FRAMES_PER_TOKEN // TOKEN_SAMPLES]
-        raw = recording.piece(begin, size)
-        varied = _faded(self._vary(rng, raw))
+        raw = recording.piece(begin, size, own_noise=self._own_share(rng))
+        varied = _faded(vary(rng, raw, self._config.vary))
         places = np.arange(len(varied) * FRAMES_PER_TOKEN // TOKEN_SAMPLES)
         places = np.minimum(places * size // max(1, len(varied)), max(0, len(loud) - 1))
         silence = np.zeros(len(places), np.float32)
         return _Stretch(recording, varied, loud[places] if len(loud) else silence)
-
-    def _vary(self, rng: np.random.Generator, samples: Samples) -> Samples:
-        """Another individual at another distance: speed (with pitch), and a gentle filter."""
-        if rng.random() < 0.5:
-            factor = rng.uniform(1.0 - self._config.speed, 1.0 + self._config.speed)
-            kept = len(samples)
-            samples = soxr.resample(samples, SAMPLE_RATE_HZ * factor, SAMPLE_RATE_HZ, "MQ")
-            samples = np.pad(samples, (0, max(0, kept - len(samples))))[:kept]
-        if rng.random() < self._config.filter_chance:
-            pole = rng.uniform(0.0, 0.7)
-            samples = lfilter([1.0 - pole], [1.0, -pole], samples).astype(np.float32)
-        return samples.astype(np.float32, copy=False)
 
     def _label(self, target: Floats, known: Floats, stretch: _Stretch, begin: int) -> None:
         """Write a placed stretch into the chunk labels; what is not sure becomes unknown."""
@@ -253,14 +235,15 @@ def _source_count(rng: np.random.Generator, chunks: int) -> int:
 
 def _smart_crop(
     rng: np.random.Generator, recording: Recording, length: int, edge_share: float
-) -> Samples:
-    """§2.2(1): a share from the first or last 5 s, moved inwards by 0-2 s; else anywhere loud."""
+) -> int:
+    """Where a crop begins, §2.2(1): a share of them in the first or last 5 s, moved inwards by
+    0-2 s; else anywhere loud. Before 0 when the recording is too short: it is padded there."""
     spare = len(recording.samples) - length
     if spare <= 0:
-        return recording.piece(-int(rng.integers(0, -spare + 1)), length)
+        return -int(rng.integers(0, -spare + 1))
     if rng.random() < edge_share:
         shift = min(spare, int(rng.uniform(0.0, 2.0) * SAMPLE_RATE_HZ))
-        return recording.piece(shift if rng.random() < 0.5 else spare - shift, length)
+        return shift if rng.random() < 0.5 else spare - shift
     begin = 0
     for _ in range(3):
         begin = int(rng.integers(0, spare + 1))
@@ -268,14 +251,7 @@ def _smart_crop(
         frames = length * FRAMES_PER_TOKEN // TOKEN_SAMPLES
         if recording.active[first : first + frames].sum() >= _SURE_FRAMES:
             break
-    return recording.piece(begin, length)
-
-
-def _noise_pool(rng: np.random.Generator) -> list[Samples]:
-    """A minute each of white noise and of noise that falls towards high frequencies; RMS 1."""
-    white = rng.standard_normal(_POOL_SAMPLES, np.float32)
-    fallen = [lfilter([1.0], [1.0, -pole], white) for pole in (0.5, 0.7, 0.8, 0.9, 0.95)]
-    return [white] + [(noise / _rms(noise)).astype(np.float32) for noise in fallen]
+    return begin
 
 
 def _add(mix: Samples, samples: Samples, begin: int) -> None:
@@ -292,34 +268,3 @@ def _faded(samples: Samples, fade_samples: int = 640) -> Samples:
         samples[: len(ramp)] *= ramp
         samples[-len(ramp) :] *= ramp[::-1]
     return samples
-
-
-def _loud_level(samples: Samples) -> float:
-    """The level of the loud parts: the 95th percentile over 20-ms blocks, as METHOD.md says.
-
-    After pre-emphasis, as `_level` is: otherwise the rumble under a call would set its level.
-    """
-    emphasised = _emphasised(samples)
-    blocks = emphasised[: len(emphasised) // 640 * 640].reshape(-1, 640)
-    if not len(blocks):
-        return max(_rms(emphasised), 1e-6)
-    return max(float(np.quantile(np.sqrt(np.square(blocks).mean(axis=1)), 0.95)), 1e-6)
-
-
-def _emphasised(samples: Samples) -> Samples:
-    """x[n] - 0.9 x[n - 1]: 20 dB less at 0 Hz, 6 dB more at the top."""
-    return samples[1:] - np.float32(0.9) * samples[:-1]
-
-
-def _rms(samples: NDArray[Any]) -> float:
-    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float32))))
-
-
-def _from_db(level_db: float) -> float:
-    return float(10.0 ** (level_db / 20.0))
-
-
-def _limited(mix: Samples) -> Samples:
-    """As a recorder would keep it: never above full scale."""
-    peak = float(np.abs(mix).max())
-    return mix if peak <= 0.98 else mix * np.float32(0.98 / peak)

@@ -38,6 +38,10 @@ class SegmenterConfig:
     log_mel_mean: float = -2.0
     log_mel_std: float = 1.5
     pretrained: bool = False
+    dropout: float = 0.0
+    """In training: the share of each token's features that the head does not see."""
+    skip_attention: float = 0.0
+    """In training: how often an attention block adds nothing to a record (stochastic depth)."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -102,8 +106,9 @@ class GlobalAttention(nn.Module):
     Without a position code it attends over a set: any number of tokens, in any order.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, skip: float = 0.0) -> None:
         super().__init__()
+        self.skip = skip
         if width % heads:
             raise ValueError(f"width {width} must be a multiple of the {heads} heads")
         self.heads = heads
@@ -118,8 +123,11 @@ class GlobalAttention(nn.Module):
         split = self.query_key_value(tokens).view(batch, count, 3, self.heads, -1)
         query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
         mixed = nn.functional.scaled_dot_product_attention(query, key, value)
-        added: Tensor = tokens + self.out(mixed.transpose(1, 2).reshape(batch, count, width))
-        return added
+        added: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, count, width))
+        if self.training and self.skip:
+            kept = torch.rand(batch, 1, 1) >= self.skip
+            added = added * kept / (1.0 - self.skip)
+        return tokens + added
 
 
 class Head(nn.Module):
@@ -128,16 +136,17 @@ class Head(nn.Module):
     def __init__(self, config: SegmenterConfig) -> None:
         super().__init__()
         self.attention = nn.Sequential(
-            GlobalAttention(config.width, config.heads),
-            GlobalAttention(config.width, config.heads),
+            GlobalAttention(config.width, config.heads, config.skip_attention),
+            GlobalAttention(config.width, config.heads, config.skip_attention),
         )
+        self.dropout = nn.Dropout(config.dropout)
         self.classify = nn.Linear(config.width, config.classes)
         # Start at the share of positives to be expected, pi = 1 / classes: otherwise the first
         # epochs are spent on learning silence (METHOD.md).
         nn.init.constant_(self.classify.bias, -math.log(max(config.classes, 2) - 1))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        logits: Tensor = self.classify(self.attention(tokens))
+        logits: Tensor = self.classify(self.attention(self.dropout(tokens)))
         return logits
 
 

@@ -1,0 +1,84 @@
+"""Noise beds: any length, the level that was asked for, and only sounds that were given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from recorder.detect.mel import SAMPLE_RATE_HZ
+from train import beds
+from train.beds import NoiseBeds
+from train.levels import rms
+
+
+def _tone(hz: float, seconds: float = 1.0) -> NDArray[np.int16]:
+    times = np.arange(int(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    return (8000 * np.sin(2 * np.pi * hz * times)).astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def made() -> NoiseBeds:
+    return NoiseBeds([_tone(1000.0)], [_tone(5000.0)])
+
+
+def _draw(
+    made: NoiseBeds, seed: int, *, recorded: float = 1.0, own: float = 0.0, level: float = 0.1
+) -> NDArray[np.float32]:
+    return made.draw(
+        np.random.default_rng(seed),
+        3 * SAMPLE_RATE_HZ,
+        level=level,
+        recorded_chance=recorded,
+        own_chance=own,
+    )
+
+
+def _share(bed: NDArray[np.float32], hz: float) -> float:
+    """Of the power, how much lies within 20 Hz of `hz`."""
+    power = np.abs(np.fft.rfft(bed * np.hanning(len(bed)))) ** 2
+    middle = round(hz * len(bed) / SAMPLE_RATE_HZ)
+    return float(power[middle - 60 : middle + 60].sum() / power.sum())
+
+
+@pytest.mark.parametrize("level", [0.001, 0.1, 0.5])
+def test_a_bed_has_the_length_and_the_level_that_was_asked_for(
+    made: NoiseBeds, level: float
+) -> None:
+    for seed in range(5):
+        bed = _draw(made, seed, own=0.5, level=level)
+        assert bed.shape == (3 * SAMPLE_RATE_HZ,)
+        assert rms(bed) == pytest.approx(level, rel=1e-3)
+
+
+def test_recorded_noise_lies_in_a_bed_when_its_chance_says_so(made: NoiseBeds) -> None:
+    assert min(_share(_draw(made, seed), 1000.0) for seed in range(8)) > 0.8
+    assert max(_share(_draw(made, seed, recorded=0.0), 1000.0) for seed in range(8)) < 0.1
+
+
+def test_the_own_noise_of_recordings_lies_in_a_bed_when_its_chance_says_so(
+    made: NoiseBeds,
+) -> None:
+    with_own = [_share(_draw(made, seed, own=1.0), 5000.0) for seed in range(8)]
+    assert min(with_own) > 0.01
+    assert max(_share(_draw(made, seed), 5000.0) for seed in range(8)) < 0.001
+
+
+def test_recordings_without_any_noise_of_their_own_are_no_obstacle() -> None:
+    silent = NoiseBeds([_tone(1000.0)], [np.zeros(5000, np.int16)])
+    assert np.isfinite(_draw(silent, 0, own=1.0)).all()
+    assert np.isfinite(_draw(NoiseBeds([_tone(1000.0)], []), 0, own=1.0)).all()
+
+
+def test_noise_shorter_than_a_bed_goes_on_from_its_start() -> None:
+    noise = np.arange(1, 8, dtype=np.int16)
+    looped = beds._looped(np.random.default_rng(0), noise, 20) * rms(
+        noise[(np.arange(20) + np.random.default_rng(0).integers(7)) % 7]
+    )
+    steps = np.diff(looped)
+    assert set(np.rint(steps)) == {1.0, -6.0}
+
+
+def test_long_noise_is_drawn_more_often_but_not_in_proportion() -> None:
+    made = NoiseBeds([_tone(1000.0, 1.0), _tone(3000.0, 9.0)], [])
+    np.testing.assert_allclose(made._chances, [0.25, 0.75])
