@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import settings
 from numpy.typing import NDArray
 
@@ -59,6 +60,18 @@ def birdlike() -> MakeSound:
         return sound.astype(np.float32)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory, birdlike: MakeSound) -> Path:
+    """Four short recordings in two folders; nobody may write to them."""
+    folder = tmp_path_factory.mktemp("recordings")
+    (folder / "b").mkdir()
+    soundfile.write(folder / "90100_CMP_20140301.wav", birdlike(12.0, seed=1), 32_000)
+    soundfile.write(folder / "b" / "stereo.flac", birdlike(7.0, 48_000, seed=2), 48_000)
+    soundfile.write(folder / "b" / "café, wet.wav", birdlike(3.0, seed=3), 32_000)
+    soundfile.write(folder / "z_2014.ogg", birdlike(5.0, seed=4), 32_000)
+    return folder
 
 
 @pytest.fixture(scope="session")
