@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from recorder.detect.mel import SAMPLE_RATE_HZ
 from train import beds
 from train.beds import NoiseBeds
+from train.data import Noise
 from train.levels import rms
 
 
@@ -19,19 +20,20 @@ def _tone(hz: float, seconds: float = 1.0) -> NDArray[np.int16]:
 
 @pytest.fixture(scope="module")
 def made() -> NoiseBeds:
-    return NoiseBeds([_tone(1000.0)], [_tone(5000.0)])
+    return NoiseBeds([Noise(_tone(1000.0))], [_tone(5000.0)])
 
 
 def _draw(
     made: NoiseBeds, seed: int, *, recorded: float = 1.0, own: float = 0.0, level: float = 0.1
 ) -> NDArray[np.float32]:
-    return made.draw(
+    bed, _ = made.draw(
         np.random.default_rng(seed),
         3 * SAMPLE_RATE_HZ,
         level=level,
         recorded_chance=recorded,
         own_chance=own,
     )
+    return bed
 
 
 def _share(bed: NDArray[np.float32], hz: float) -> float:
@@ -65,9 +67,9 @@ def test_the_own_noise_of_recordings_lies_in_a_bed_when_its_chance_says_so(
 
 
 def test_recordings_without_any_noise_of_their_own_are_no_obstacle() -> None:
-    silent = NoiseBeds([_tone(1000.0)], [np.zeros(5000, np.int16)])
+    silent = NoiseBeds([Noise(_tone(1000.0))], [np.zeros(5000, np.int16)])
     assert np.isfinite(_draw(silent, 0, own=1.0)).all()
-    assert np.isfinite(_draw(NoiseBeds([_tone(1000.0)], []), 0, own=1.0)).all()
+    assert np.isfinite(_draw(NoiseBeds([Noise(_tone(1000.0))], []), 0, own=1.0)).all()
 
 
 def test_noise_shorter_than_a_bed_goes_on_from_its_start() -> None:
@@ -80,5 +82,17 @@ def test_noise_shorter_than_a_bed_goes_on_from_its_start() -> None:
 
 
 def test_long_noise_is_drawn_more_often_but_not_in_proportion() -> None:
-    made = NoiseBeds([_tone(1000.0, 1.0), _tone(3000.0, 9.0)], [])
+    made = NoiseBeds([Noise(_tone(1000.0, 1.0)), Noise(_tone(3000.0, 9.0))], [])
     np.testing.assert_allclose(made._chances, [0.25, 0.75])
+
+
+def test_a_bed_with_noise_that_may_hold_birds_says_so() -> None:
+    mixed = NoiseBeds([Noise(_tone(1000.0)), Noise(_tone(3000.0), may_hold_birds=True)], [])
+    told = []
+    for seed in range(40):
+        bed, may_hold_birds = mixed.draw(
+            np.random.default_rng(seed), 96_000, level=0.1, recorded_chance=0.8, own_chance=0.0
+        )
+        assert may_hold_birds == (_share(bed, 3000.0) > 0.015)
+        told.append(may_hold_birds)
+    assert 0.3 < np.mean(told) < 0.7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from recorder.detect.mel import CHUNK_SAMPLES, SAMPLE_RATE_HZ, MelConfig, samples_needed
 from train import beds, scenes
-from train.data import Clip, Recording
+from train.data import Clip, Noise, Recording
 from train.scenes import Scene, SceneConfig, SceneMaker
 from train.vary import VaryConfig
 
@@ -63,13 +64,20 @@ def _one_noise_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beds, "_coloured_noise", lambda _: pool)
 
 
-def _maker(config: SceneConfig, *recordings: Recording) -> SceneMaker:
+def _maker(
+    config: SceneConfig,
+    *recordings: Recording,
+    extra: tuple[str, ...] = (),
+    not_birds: frozenset[str] = frozenset(),
+    noise_may_hold_birds: bool = False,
+) -> SceneMaker:
     pool = _noise_pool()
-    noise = [(3000 * pool[2][:50_000]).astype(np.int16)]
+    noise = [Noise((3000 * pool[2][:50_000]).astype(np.int16), noise_may_hold_birds)]
     labels = [label for label in LABELS if any(r.clip.label == label for r in recordings)]
     labels += [
         label for label in LABELS if label not in labels and _is_secondary(label, recordings)
     ]
+    labels += extra
     return SceneMaker(
         list(recordings),
         noise,
@@ -77,6 +85,7 @@ def _maker(config: SceneConfig, *recordings: Recording) -> SceneMaker:
         core=set(labels),
         config=config,
         mel=MEL,
+        not_birds=not_birds,
     )
 
 
@@ -356,3 +365,61 @@ def test_sources_lose_some_of_their_own_noise_in_some_scenes(composed_share: flo
     changed = np.array(shares) < 1.0
     assert 0.3 < changed.mean() < 0.7
     assert np.std(np.array(shares)[changed]) > 0.2
+
+
+def _birds(maker: SceneMaker, chunks: int, scenes_made: int = 40) -> NDArray[np.float32]:
+    """[rows, (target, known, any species present, all species known)] of many scenes."""
+    rows = []
+    bird = maker._labels.index(scenes.ANY_BIRD)
+    others = [column for column in range(len(maker._labels)) if column != bird]
+    for seed in range(scenes_made):
+        scene = _make(maker, seed, chunks)
+        rows.append(
+            np.stack(
+                (
+                    scene.target[:, bird],
+                    scene.known[:, bird],
+                    scene.target[:, others].max(axis=1),
+                    scene.known[:, others].min(axis=1),
+                ),
+                axis=1,
+            )
+        )
+    return np.concatenate(rows)
+
+
+@pytest.mark.parametrize("config", [COMPOSED, WEAK], ids=["composed", "weak"])
+def test_any_bird_is_there_where_a_species_is_and_absent_where_all_are(config: SceneConfig) -> None:
+    recording = _recording("burst", 12.0, (4.0, 5.0), secondary=("second",))
+    target, known, present, sure = _birds(_maker(config, recording, extra=("bird",)), 3).T
+    np.testing.assert_array_equal(target, present)
+    np.testing.assert_array_equal(known, (present > 0) | (sure > 0))
+    assert (known == 0).any() or config is WEAK
+
+
+def test_a_bird_of_no_class_is_any_bird_alone() -> None:
+    stranger = _recording("bird", 12.0, (4.0, 5.0))
+    maker = _maker(COMPOSED, _recording("burst", 12.0, (4.0, 5.0)), stranger, extra=("bird",))
+    target, _, present, _ = _birds(maker, 1, 80).T
+    assert (target[present == 1] == 1).all()
+    assert 0.1 < ((target == 1) & (present == 0)).mean() < 0.7
+
+
+def test_a_frog_is_no_bird() -> None:
+    frog = _recording("burst", 12.0, (4.0, 5.0))
+    frogs = frozenset({"burst"})
+    target, known, present, _ = _birds(
+        _maker(COMPOSED, frog, extra=("bird",), not_birds=frogs), 1
+    ).T
+    assert present.any()
+    assert not target.any()
+    assert known.all()
+
+
+def test_noise_that_may_hold_birds_leaves_any_bird_open_unless_one_was_put_there() -> None:
+    recording = _recording("burst", 12.0, (4.0, 5.0))
+    noisy = dataclasses.replace(COMPOSED, bed_chance=1.0)
+    maker = _maker(noisy, recording, extra=("bird",), noise_may_hold_birds=True)
+    target, known, present, _ = _birds(maker, 2).T
+    np.testing.assert_array_equal(target, present)
+    np.testing.assert_array_equal(known, present)

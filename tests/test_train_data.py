@@ -19,6 +19,7 @@ from train.data import (
     load_noise,
     load_recordings,
     loudness,
+    other_birds,
     read_clips,
 )
 
@@ -163,6 +164,29 @@ def test_noise_is_found_in_subfolders_and_excluded_by_a_word_of_its_name(tmp_pat
     assert len(load_noise([tmp_path], ["owl"])) == 2
     with pytest.raises(ConfigError, match="no noise found"):
         load_noise([tmp_path], ["a.ogg", "b.ogg", "c.ogg"])
+
+
+def test_noise_below_a_folder_of_doubt_may_hold_birds(tmp_path: Path) -> None:
+    for name in ("wind/a.ogg", "nights/b.ogg"):
+        _write_audio(tmp_path / name, _noise(3200, rms=0.1))
+    told = [one.may_hold_birds for one in load_noise([tmp_path], [], ["nights"])]
+    assert told == [True, False]
+    # The path to the folder itself says nothing.
+    assert not any(one.may_hold_birds for one in load_noise([tmp_path], [], [tmp_path.name]))
+
+
+def test_birds_of_no_class_are_one_clip_a_recording(tmp_path: Path) -> None:
+    for name in ("finch/1.ogg", "piha.ogg"):
+        _write_audio(tmp_path / name, _noise(3200, rms=0.1))
+    clips = other_birds([tmp_path], "bird")
+    assert [(clip.path.name, clip.label) for clip in clips] == [
+        ("1.ogg", "bird"),
+        ("piha.ogg", "bird"),
+    ]
+    assert len(load_recordings(clips, MEL)) == 2
+    assert other_birds([], "bird") == []
+    with pytest.raises(ConfigError, match="nowhere"):
+        other_birds([tmp_path, tmp_path / "nowhere"], "bird")
 
 
 @pytest.mark.parametrize("pole", [0.0, 0.9, 0.99, -0.9])

@@ -15,11 +15,16 @@ def colour_and_mask(
     tilt_db: float = 6.0,
     mask_bands: int = 10,
     mask_chance: float = 0.5,
+    limit_chance: float = 0.15,
+    lowest_limit: float = 0.8,
+    floor: float = -6.0,
 ) -> Tensor:
-    """A smooth random frequency response per record, and for some a stretch of bands gone.
+    """A smooth random frequency response per record, for some a stretch of bands gone, and for
+    some nothing above a limit.
 
     `log_mel` [batch, frames, bands] in log10 of power (1 = 10 dB); masked bands get the
-    record's own mean, so that a mask is not a signal in itself.
+    record's own mean, so that a mask is not a signal in itself. A recorder or a codec that ends
+    at 8 to 15 kHz leaves the floor above: from the share `lowest_limit` of the bands upwards.
     """
     batch, _, bands = log_mel.shape
     position = torch.linspace(0.0, 1.0, bands)
@@ -35,4 +40,8 @@ def colour_and_mask(
     band = torch.arange(bands)
     masked = (band >= low) & (band < low + width) & chosen
     mean = coloured.mean(dim=(1, 2), keepdim=True)
-    return torch.where(masked.unsqueeze(1), mean, coloured)
+    kept = torch.where(masked.unsqueeze(1), mean, coloured)
+    limit = lowest_limit + (1.0 - lowest_limit) * torch.rand(batch, 1, generator=generator)
+    limited = torch.rand(batch, 1, generator=generator) < limit_chance
+    above = (position >= limit) & limited
+    return torch.where(above.unsqueeze(1), torch.full_like(kept, floor), kept)

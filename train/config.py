@@ -33,6 +33,14 @@ class TrainConfig:
     """Labels whose clips are left out: unidentified birds may be any class."""
     noise_excluded: tuple[str, ...] = ()
     """Files whose name holds one of these words are left out of the noise."""
+    noise_unsure: tuple[str, ...] = ()
+    """Noise whose path holds one of these words may hold a bird of no class."""
+    any_bird: bool = False
+    """Train one output more: does any bird call, known or not?"""
+    other_birds: tuple[str, ...] = ()
+    """Folders of recordings of birds that are none of the classes, for that output."""
+    not_birds: tuple[str, ...] = ()
+    """Labels that are no birds (frogs, insects), for that output."""
     seed: int = 1
     steps: int = 3000
     batch_chunks: int = 32

@@ -83,6 +83,14 @@ class Recording:
         return out
 
 
+@dataclass(frozen=True)
+class Noise:
+    """A decoded background."""
+
+    samples: NDArray[np.int16]  # 32 kHz mono
+    may_hold_birds: bool = False
+
+
 def read_clips(dataset: Path, split: str | None) -> list[Clip]:
     """The clips of one split of `split_by_session.csv`, or of all when `split` is None.
 
@@ -118,18 +126,38 @@ def load_recordings(clips: Iterable[Clip], mel: MelConfig) -> list[Recording]:
     return [_load(clip, mel) for clip in clips]
 
 
-def load_noise(folders: Iterable[Path], excluded: Iterable[str]) -> list[NDArray[np.int16]]:
-    """Every background below `folders`, except files whose name holds an excluded word."""
-    words = tuple(excluded)
+def load_noise(
+    folders: Iterable[Path], excluded: Iterable[str], unsure: Iterable[str] = ()
+) -> list[Noise]:
+    """Every background below `folders`, except files whose name holds an excluded word.
+
+    Those whose path below the folder holds one of the words `unsure` may hold birds.
+    """
+    words, unsure_words = tuple(excluded), tuple(unsure)
     paths = [
-        path
+        (path, any(word in str(path.relative_to(folder)) for word in unsure_words))
         for folder in folders
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in AUDIO_SUFFIXES and not any(word in path.name for word in words)
+        for path in _audio_below(folder)
+        if not any(word in path.name for word in words)
     ]
     if not paths:
         raise ConfigError(f"no noise found in {', '.join(map(str, folders))}")
-    return [_to_int16(read_mono(path, SAMPLE_RATE_HZ)) for path in paths]
+    return [Noise(_to_int16(read_mono(path, SAMPLE_RATE_HZ)), unsure) for path, unsure in paths]
+
+
+def other_birds(folders: Iterable[Path], label: str) -> list[Clip]:
+    """Clips of birds that are none of the classes: one for each recording below `folders`."""
+    clips = []
+    for folder in folders:
+        paths = _audio_below(folder)
+        if not paths:
+            raise ConfigError(f"no recordings of other birds found in {folder}")
+        clips += [Clip(path, label, (), "", "", "", "", "") for path in paths]
+    return clips
+
+
+def _audio_below(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES]
 
 
 def loudness(frames: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -17,15 +17,22 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from recorder.detect.mel import TOKENS_PER_CHUNK, MelConfig
-from recorder.detect.metrics import best_threshold, evaluate
+from recorder.detect.metrics import best_threshold, evaluate, per_class
 from recorder.errors import ConfigError
 from train.augment import colour_and_mask
 from train.backbones import as_float32
 from train.config import TrainConfig
-from train.data import Clip, core_labels, load_noise, load_recordings, read_clips
+from train.data import (
+    Clip,
+    core_labels,
+    load_noise,
+    load_recordings,
+    other_birds,
+    read_clips,
+)
 from train.front_end import TorchLogMel
 from train.losses import global_loss
-from train.scenes import SceneMaker
+from train.scenes import ANY_BIRD, SceneMaker
 from train.segmenter import Segmenter, SegmenterConfig
 from train.soundscapes import read_soundscapes, score_soundscapes, soundscape_log_mel, stacked
 
@@ -76,16 +83,22 @@ def fit(config: TrainConfig, config_path: Path, out: Path) -> Path:
         clip for clip in read_clips(dataset, "train") if clip.label not in config.labels_excluded
     ]
     core = [label for label in core_labels(dataset) if label not in config.labels_excluded]
-    labels = core + sorted({clip.label for clip in clips} - set(core))
+    others = sorted({clip.label for clip in clips} - set(core))
+    labels = core + [ANY_BIRD] * config.any_bird + others
+    here = config_path.parent
+    strangers = other_birds([here / folder for folder in config.other_birds], ANY_BIRD)
     maker = SceneMaker(
-        load_recordings(clips, mel),
-        load_noise([config_path.parent / folder for folder in config.noise], config.noise_excluded),
+        load_recordings(clips + strangers, mel),
+        load_noise(
+            [here / folder for folder in config.noise], config.noise_excluded, config.noise_unsure
+        ),
         labels=labels,
         core=set(core),
         config=config.scenes,
         mel=mel,
+        not_birds=frozenset(config.not_birds),
     )
-    judge = Judge(dataset, core, mel)
+    judge = Judge(dataset, core, mel, any_bird=config.any_bird)
     net = Segmenter(_segmenter_config(config, len(labels)), mel)
     if config.init_from:
         start = torch.load(config_path.parent / config.init_from, weights_only=True)
@@ -146,8 +159,11 @@ class WeightAverage:
 class Judge:
     """Scores a net on the labelled soundscapes of unseen sessions, ten minutes at once."""
 
-    def __init__(self, dataset: Path, core: list[str], mel: MelConfig) -> None:
+    def __init__(
+        self, dataset: Path, core: list[str], mel: MelConfig, *, any_bird: bool = False
+    ) -> None:
         self._classes = len(core)
+        self._any_bird = any_bird
         self._soundscapes = read_soundscapes(dataset, core)
         self._log_mels = [soundscape_log_mel(one, mel) for one in self._soundscapes]
 
@@ -155,12 +171,19 @@ class Judge:
         def token_logits(frames: NDArray[np.float32]) -> NDArray[np.float32]:
             with torch.no_grad():
                 logits: Tensor = net(torch.from_numpy(frames).unsqueeze(0))
-            return logits[0, :, : self._classes].numpy()
+            return logits[0].numpy()
 
-        scores = np.concatenate(score_soundscapes(self._log_mels, token_logits))
+        every = np.concatenate(score_soundscapes(self._log_mels, token_logits))
+        scores = every[:, : self._classes]
         truth, known = stacked(self._soundscapes)
         threshold = best_threshold(scores, truth, known)
-        return {"threshold": threshold, **vars(evaluate(scores, truth, known, threshold))}
+        result = {"threshold": threshold, **vars(evaluate(scores, truth, known, threshold))}
+        if self._any_bird:
+            calls = np.asarray(truth.any(axis=1, keepdims=True))
+            sure = np.asarray(calls | known.all(axis=1, keepdims=True))
+            bird = every[:, self._classes : self._classes + 1]
+            result["bird_auc"] = float(per_class(bird, calls, sure)[1][0])
+        return result
 
 
 def _loss(

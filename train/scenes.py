@@ -22,7 +22,7 @@ from recorder.detect.mel import (
     samples_needed,
 )
 from train.beds import NoiseBeds
-from train.data import Recording
+from train.data import Noise, Recording
 from train.levels import from_db, limited, loud_level, steady_level
 from train.vary import VaryConfig, vary
 
@@ -30,6 +30,8 @@ Samples = NDArray[np.float32]
 Floats = NDArray[np.float32]
 
 _FRAMES_PER_CHUNK = FRAMES_PER_TOKEN * TOKENS_PER_CHUNK
+ANY_BIRD = "bird"
+"""The label of the output that says: a bird, known or not."""
 _SURE_FRAMES = 10
 """A chunk with 0.1 s of loud frames holds the call; with fewer it is unknown."""
 _SURE_LOUDNESS = 0.25
@@ -86,16 +88,18 @@ class SceneMaker:
     def __init__(
         self,
         recordings: list[Recording],
-        noise: list[NDArray[np.int16]],
+        noise: list[Noise],
         *,
         labels: list[str],
         core: set[str],
         config: SceneConfig,
         mel: MelConfig,
+        not_birds: frozenset[str] = frozenset(),
     ) -> None:
         self._beds = NoiseBeds(noise, [recording.own_noise() for recording in recordings])
         self._config = config
         self._mel = mel
+        self._not_birds = not_birds
         self._index = {label: index for index, label in enumerate(labels)}
         self._by_label = {
             label: [recording for recording in recordings if recording.clip.label == label]
@@ -122,7 +126,7 @@ class SceneMaker:
         config = self._config
         target = np.zeros((chunks, len(self._labels)), np.float32)
         known = np.ones_like(target)
-        mix, bed_level = self._bed(rng, length)
+        mix, bed_level, may_hold_birds = self._bed(rng, length)
         for _ in range(_source_count(rng, chunks)):
             recording = self._draw(rng)
             snr_db = rng.uniform(*config.snr_db)
@@ -135,6 +139,7 @@ class SceneMaker:
                 begin = int(rng.integers(-len(stretch.samples) // 3, room + 1))
                 _add(mix, stretch.samples * np.float32(gain), begin)
                 self._label(target, known, stretch, begin)
+        self._any_bird(target, known, may_hold_birds)
         return Scene(limited(mix), target, known, weak=False)
 
     def _weak(self, rng: np.random.Generator, chunks: int, length: int) -> Scene:
@@ -143,7 +148,7 @@ class SceneMaker:
         known = np.ones_like(record)
         share = rng.beta(config.mixup_alpha, config.mixup_alpha)
         gains = (share, 1.0 - share) if rng.random() < config.mixup_chance else (1.0,)
-        mix, bed_level = self._bed(rng, length)
+        mix, bed_level, may_hold_birds = self._bed(rng, length)
         wanted_level = bed_level * from_db(rng.uniform(*config.weak_snr_db))
         for gain in gains:
             recording = self._draw(rng)
@@ -160,24 +165,37 @@ class SceneMaker:
             record[self._index[recording.clip.label]] = 1.0
         known[record == 1.0] = 1.0
         target, known = np.tile(record, (chunks, 1)), np.tile(known, (chunks, 1))
+        self._any_bird(target, known, may_hold_birds)
         return Scene(limited(mix), target, known, weak=True)
+
+    def _any_bird(self, target: Floats, known: Floats, may_hold_birds: bool) -> None:
+        """Fill the column of ANY_BIRD from the others: yes where any bird is, no where all are
+        known to be absent, else unknown."""
+        column = self._index.get(ANY_BIRD)
+        if column is None:
+            return
+        birds = [i for label, i in self._index.items() if label not in self._not_birds]
+        present = target[:, birds].max(axis=1)
+        sure_absent = (known[:, birds] == 1.0).all(axis=1) & (not may_hold_birds)
+        target[:, column] = present
+        known[:, column] = np.where((present > 0) | sure_absent, 1.0, 0.0)
 
     def _draw(self, rng: np.random.Generator) -> Recording:
         label = self._labels[int(rng.choice(len(self._labels), p=self._chances))]
         recordings = self._by_label[label]
         return recordings[int(rng.integers(len(recordings)))]
 
-    def _bed(self, rng: np.random.Generator, length: int) -> tuple[Samples, float]:
-        """A noise bed, and its level as `loud_level` would weigh it."""
+    def _bed(self, rng: np.random.Generator, length: int) -> tuple[Samples, float, bool]:
+        """A noise bed, its level as `loud_level` would weigh it, and whether it may hold birds."""
         config = self._config
-        bed = self._beds.draw(
+        bed, unsure = self._beds.draw(
             rng,
             length,
             level=from_db(rng.uniform(*config.bed_dbfs)),
             recorded_chance=config.bed_chance,
             own_chance=config.own_noise_chance,
         )
-        return bed, steady_level(bed)
+        return bed, steady_level(bed), unsure
 
     def _own_share(self, rng: np.random.Generator) -> float:
         """How much of a source's own noise stays in it: all of it, or less."""
@@ -209,12 +227,13 @@ class SceneMaker:
         chunk_of = frames[inside] // _FRAMES_PER_CHUNK
         loud = np.bincount(chunk_of, stretch.loudness[inside] >= _SURE_LOUDNESS, minlength=chunks)
         touched = np.bincount(chunk_of, minlength=chunks) > 0
-        column = self._index[stretch.recording.clip.label]
+        clip = stretch.recording.clip
         sure = loud >= _SURE_FRAMES
+        column = self._index[clip.label]
         known[touched & ~sure & (target[:, column] == 0), column] = 0.0
         target[sure, column] = 1.0
         known[sure, column] = 1.0
-        for label in stretch.recording.clip.secondary_labels:
+        for label in clip.secondary_labels:
             if label in self._index:
                 other = self._index[label]
                 known[touched & (target[:, other] == 0), other] = 0.0
