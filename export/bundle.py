@@ -58,8 +58,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(net.eval(), content)
 
 
-def write_bundle(checkpoint: Checkpoint, out: Path, *, threshold: float, evaluation: str) -> Bundle:
+def write_bundle(
+    checkpoint: Checkpoint,
+    out: Path,
+    *,
+    threshold: float,
+    evaluation: str,
+    licence: str = "",
+    notes: str = "",
+) -> Bundle:
     """Export to the folder `out`, whose name becomes the model's, and read it back as a check.
+
+    `notes` is Markdown for the model card: limits, backgrounds, credits. Without a `licence` it
+    is the one that non-commercial recordings ask for, or said to be open.
 
     An older bundle there is replaced when the new one is complete; UsageError when `out` is
     something else. Only the core classes leave the lab: the others have too few recordings to be
@@ -70,21 +81,26 @@ def write_bundle(checkpoint: Checkpoint, out: Path, *, threshold: float, evaluat
     new = out.with_name(out.name + ".tmp")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    _write_files(checkpoint, new, name=out.name, threshold=threshold, evaluation=evaluation)
+    details = _write_graphs(checkpoint, new, name=out.name, threshold=threshold)
+    details["training"]["evaluation"] = evaluation
+    details["licence"] = licence or _default_licence(checkpoint)
+    (new / "model.json").write_text(json.dumps(details, indent=1) + "\n", encoding="utf-8")
+    (new / "MODEL_CARD.md").write_text(_card(checkpoint, details, notes), encoding="utf-8")
     read_bundle(new)
     shutil.rmtree(out, ignore_errors=True)
     new.rename(out)
     return read_bundle(out)
 
 
-def _write_files(
-    checkpoint: Checkpoint, out: Path, *, name: str, threshold: float, evaluation: str
-) -> None:
+def _write_graphs(
+    checkpoint: Checkpoint, out: Path, *, name: str, threshold: float
+) -> dict[str, Any]:
+    """Both graphs into `out`; what `model.json` says of them and of the training."""
     mel, net = MelConfig(), checkpoint.net
     export_encoder(net.encoder, out / "encoder.onnx", mel_bands=mel.mel_bands)
     export_head(net.head, out / "head.onnx", width=net.config.width, classes=len(checkpoint.core))
     names = checkpoint.content["names"]
-    details = {
+    return {
         "schema_version": SCHEMA_VERSION,
         "name": name,
         "birdrec": __version__,
@@ -110,13 +126,9 @@ def _write_files(
         "training": {
             "config": checkpoint.content["config"],
             "steps": checkpoint.content["step"],
-            "evaluation": evaluation,
         },
-        "licence": "CC BY-NC-SA 4.0",
         "attribution": sorted({source[2] for source in checkpoint.content["sources"]}),
     }
-    (out / "model.json").write_text(json.dumps(details, indent=1) + "\n", encoding="utf-8")
-    (out / "MODEL_CARD.md").write_text(_card(checkpoint, details), encoding="utf-8")
 
 
 def _file_entry(path: Path) -> dict[str, Any]:
@@ -124,7 +136,14 @@ def _file_entry(path: Path) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
-def _card(checkpoint: Checkpoint, details: dict[str, Any]) -> str:
+def _default_licence(checkpoint: Checkpoint) -> str:
+    licences = [source[3].lower() for source in checkpoint.content["sources"]]
+    if any("-nc" in licence for licence in licences):
+        return "CC BY-NC-SA 4.0"
+    return "not stated: choose one that the licences of the recordings allow"
+
+
+def _card(checkpoint: Checkpoint, details: dict[str, Any], notes: str) -> str:
     species = "\n".join(
         f"| `{entry['label']}` | *{entry['scientific_name']}* | {entry['common_name']} |"
         for entry in details["labels"]
@@ -140,6 +159,8 @@ def _card(checkpoint: Checkpoint, details: dict[str, Any]) -> str:
         evaluation=details["training"]["evaluation"],
         steps=details["training"]["steps"],
         authors=", ".join(details["attribution"]),
+        licence=details["licence"],
+        notes=notes.strip() + "\n\n" if notes else "",
         species=species,
         recordings=recordings,
     )
@@ -156,16 +177,14 @@ _CARD = """# Model card: {name}
 A segmenter ({backbone} encoder, global self-attention over ten minutes) trained with
 `birdrec train fit` on weakly labelled recordings, {steps} steps, from scratch.
 
-**Licence of these weights: CC BY-NC-SA 4.0** (non-commercial, share alike), because of the
-recordings they were trained on. The code of birdrec is MIT.
+**Licence of these weights:** {licence}. It follows from the recordings they were trained on; the
+code of birdrec is MIT.
 
-**Evaluation** on soundscapes composed from sessions that were not trained on: {evaluation}
+**Evaluation** on soundscapes of sessions that were not trained on: {evaluation}
 
-**Limits.** Few recordings a species, one island. It knows no other birds, and calls of species
-it does not know can be taken for those it does. It was not tested on field recordings of its
-own species with expert labels, because none were at hand.
+It knows the species below and no others: calls of others can be taken for one of these.
 
-## Species
+{notes}## Species
 
 | label | scientific name | common name |
 |---|---|---|
@@ -173,7 +192,7 @@ own species with expert labels, because none were at hand.
 
 ## Recordists
 
-The recordings come from xeno-canto. Thank you: {authors}.
+Thank you: {authors}.
 
 | recording | label | recordist | licence | address |
 |---|---|---|---|---|

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from recorder.errors import UsageError
+
 app = typer.Typer(
     help="Turn a trained checkpoint into a model bundle (needs the extra `train`).",
     no_args_is_help=True,
@@ -27,15 +29,36 @@ def onnx(
         typer.Option(help="Its labelled soundscapes tune the threshold (BirdCLEF layout)."),
     ],
     out: Annotated[Path, typer.Option(help="The bundle's folder; its name names the model.")],
+    licence: Annotated[
+        str, typer.Option(help="Of the weights [default: by the recordings'].")
+    ] = "",
+    notes: Annotated[
+        Path | None, typer.Option(help="Markdown for the model card: limits, backgrounds, credits.")
+    ] = None,
 ) -> None:
     """Write a bundle: two ONNX graphs, model.json with the tuned threshold, and a model card."""
     from export.bundle import read_checkpoint, write_bundle
     from recorder.detect.mel import MelConfig
     from train.loop import Judge
 
+    text = _read_notes(notes)
     trained = read_checkpoint(checkpoint)
     figures = Judge(dataset, trained.core, MelConfig()).judge(trained.net)
     evaluation = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-    bundle = write_bundle(trained, out, threshold=figures["threshold"], evaluation=evaluation)
+    bundle = write_bundle(
+        trained,
+        out,
+        threshold=figures["threshold"],
+        evaluation=evaluation,
+        licence=licence,
+        notes=text,
+    )
     size_mb = sum(entry["bytes"] for entry in bundle.details["files"].values()) / 1e6
     typer.echo(f"{bundle.path}: {len(bundle.labels)} species, {size_mb:.1f} MB, {evaluation}")
+
+
+def _read_notes(path: Path | None) -> str:
+    try:
+        return path.read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--notes {path} cannot be read as text ({error})") from error

@@ -174,9 +174,35 @@ def test_the_model_card_names_every_recordist_recording_and_licence(bundle: Bund
         "| XC3 | `extra_one` | Cy Finch | CC BY 4.0 | u3 |",
     ):
         assert line in card
-    assert "Licence of these weights: CC BY-NC-SA 4.0" in card
+    assert "**Licence of these weights:** CC BY-NC-SA 4.0." in card
     assert bundle.details["licence"] == "CC BY-NC-SA 4.0"
     assert "# Model card: toy_model" in card
+
+
+def test_the_card_and_the_bundle_say_what_the_maker_says(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    bundle = write_bundle(
+        checkpoint,
+        tmp_path / "mine",
+        threshold=0.5,
+        evaluation="none",
+        licence="CC BY 4.0",
+        notes="**Limits.** One garden.\n",
+    )
+    card = (bundle.path / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert bundle.details["licence"] == "CC BY 4.0"
+    assert "**Licence of these weights:** CC BY 4.0." in card
+    assert "**Limits.** One garden.\n\n## Species" in card
+
+
+def test_free_recordings_do_not_make_a_non_commercial_model(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    sources = [(*source[:3], "CC0", source[4]) for source in checkpoint.content["sources"]]
+    free = Checkpoint(checkpoint.net, {**checkpoint.content, "sources": sources})
+    bundle = write_bundle(free, tmp_path / "free", threshold=0.5, evaluation="none")
+    assert bundle.details["licence"].startswith("not stated")
 
 
 def test_no_other_file_is_in_the_bundle(bundle: Bundle) -> None:
