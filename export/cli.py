@@ -24,11 +24,14 @@ def _group() -> None:
 @app.command(epilog="Example: birdrec export onnx run/checkpoint.pt --dataset DATA --out my_model")
 def onnx(
     checkpoint: Annotated[Path, typer.Argument(help="What `birdrec train fit` wrote.")],
-    dataset: Annotated[
-        Path,
-        typer.Option(help="Its labelled soundscapes tune the threshold (BirdCLEF layout)."),
-    ],
     out: Annotated[Path, typer.Option(help="The bundle's folder; its name names the model.")],
+    dataset: Annotated[
+        Path | None,
+        typer.Option(help="Its labelled soundscapes tune the threshold (BirdCLEF layout)."),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="The threshold, where no soundscapes can tune it.")
+    ] = None,
     licence: Annotated[
         str, typer.Option(help="Of the weights [default: by the recordings'].")
     ] = "",
@@ -41,20 +44,29 @@ def onnx(
     from recorder.detect.mel import MelConfig
     from train.loop import Judge
 
+    _check_threshold(dataset, threshold)
     text = _read_notes(notes)
     trained = read_checkpoint(checkpoint)
-    figures = Judge(dataset, trained.core, MelConfig()).judge(trained.net)
-    evaluation = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+    evaluation = "none: no labelled soundscapes were at hand; its maker chose the threshold"
+    if dataset is not None:
+        figures = Judge(dataset, trained.core, MelConfig()).judge(trained.net)
+        evaluation = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        threshold = figures["threshold"]
+    assert threshold is not None
     bundle = write_bundle(
-        trained,
-        out,
-        threshold=figures["threshold"],
-        evaluation=evaluation,
-        licence=licence,
-        notes=text,
+        trained, out, threshold=threshold, evaluation=evaluation, licence=licence, notes=text
     )
     size_mb = sum(entry["bytes"] for entry in bundle.details["files"].values()) / 1e6
     typer.echo(f"{bundle.path}: {len(bundle.labels)} species, {size_mb:.1f} MB, {evaluation}")
+
+
+def _check_threshold(dataset: Path | None, threshold: float | None) -> None:
+    if (dataset is None) == (threshold is None):
+        raise UsageError(
+            "give either --dataset, whose labelled soundscapes tune the threshold, or --threshold"
+        )
+    if threshold is not None and not 0.0 < threshold < 1.0:
+        raise UsageError(f"--threshold {threshold} must lie between 0 and 1")
 
 
 def _read_notes(path: Path | None) -> str:

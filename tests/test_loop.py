@@ -95,7 +95,8 @@ def test_the_log_has_a_line_of_scores_for_every_evaluation(unbroken: Path) -> No
 
 
 def test_no_temporary_file_stays_behind(unbroken: Path) -> None:
-    assert sorted(path.name for path in unbroken.parent.iterdir()) == ["checkpoint.pt", "log.jsonl"]
+    names = sorted(path.name for path in unbroken.parent.iterdir())
+    assert names == ["checkpoint.pt", "log.jsonl", "material.json"]
 
 
 def test_a_run_that_was_stopped_ends_with_the_weights_of_an_unbroken_one(

@@ -28,7 +28,7 @@ def fit(
     from train.config import read_config
     from train.loop import fit as run
 
-    typer.echo(run(read_config(config), config, out))
+    typer.echo(run(read_config(config), config, out, say=lambda line: typer.echo(line, err=True)))
 
 
 @app.command(epilog="Example: birdrec train evaluate birdrec-out --dataset DATA")

@@ -1,9 +1,7 @@
-"""Weakly labelled recordings in the BirdCLEF 2021 layout, decoded and ready to be cropped."""
+"""Weakly labelled recordings and backgrounds, decoded and ready to be cropped."""
 
 from __future__ import annotations
 
-import ast
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,8 @@ from recorder.detect.mel import (
     samples_needed,
 )
 from recorder.errors import AudioFileError, ConfigError
-from recorder.sound.audiofile import AUDIO_SUFFIXES, read_mono
+from recorder.sound.audiofile import read_mono, read_with_remark
+from train.dataset import Clip, audio_below
 from train.denoise import denoised
 
 _SMOOTH_FRAMES = 9
@@ -33,20 +32,6 @@ ACTIVE_LOUDNESS = 0.08
 """A frame is active from this share of the way up from the quiet to the loud frames."""
 _QUIET, _LOUD = 0.1, 0.95
 """The quantiles over the clip that stand for quiet and loud."""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One row of `train_metadata.csv`: a recording with one species name for the whole of it."""
-
-    path: Path
-    label: str
-    secondary_labels: tuple[str, ...]
-    scientific_name: str
-    common_name: str
-    author: str
-    licence: str
-    url: str
 
 
 @dataclass(frozen=True)
@@ -91,39 +76,30 @@ class Noise:
     may_hold_birds: bool = False
 
 
-def read_clips(dataset: Path, split: str | None) -> list[Clip]:
-    """The clips of one split of `split_by_session.csv`, or of all when `split` is None.
+@dataclass(frozen=True)
+class Loaded:
+    """Decoded clips, and what was wrong with the files."""
 
-    Raises ConfigError when a table is missing, or when a listed clip has no audio.
-    """
-    wanted: set[str] | None = None
-    if split is not None:
-        rows = _read_table(dataset / "split_by_session.csv")
-        wanted = {row["filename"] for row in rows if row["split"] == split}
-    clips = [
-        _clip(dataset, row)
-        for row in _read_table(dataset / "train_metadata.csv")
-        if wanted is None or row["filename"] in wanted
-    ]
-    missing = [clip.path for clip in clips if not clip.path.is_file()]
-    if missing:
-        raise ConfigError(
-            f"{len(missing)} clips of {dataset / 'train_metadata.csv'} have no audio, "
-            f"the first is {missing[0]}: put it there or take out its row"
-        )
-    return clips
+    recordings: list[Recording]
+    unusable: dict[Path, str]
+    """Not among the recordings: they cannot be read, or hold nothing."""
+    damaged: dict[Path, str]
+    """Among the recordings, as far as they can be read."""
 
 
-def core_labels(dataset: Path) -> list[str]:
-    """The labels marked `in_core_set` in `split_by_session.csv`, sorted; all without a mark."""
-    rows = _read_table(dataset / "split_by_session.csv")
-    core = {row["primary_label"] for row in rows if row.get("in_core_set", "1") == "1"}
-    return sorted(core)
-
-
-def load_recordings(clips: Iterable[Clip], mel: MelConfig) -> list[Recording]:
-    """Decode every clip; AudioFileError names the one that cannot be read."""
-    return [_load(clip, mel) for clip in clips]
+def load_recordings(clips: Iterable[Clip], mel: MelConfig) -> Loaded:
+    """Decode every clip; a bad file stops nothing, and is named with its reason."""
+    loaded = Loaded([], {}, {})
+    for clip in clips:
+        try:
+            samples, remark = read_with_remark(clip.path, SAMPLE_RATE_HZ)
+        except AudioFileError as error:
+            loaded.unusable[clip.path] = str(error)
+            continue
+        if remark:
+            loaded.damaged[clip.path] = remark
+        loaded.recordings.append(_recording(clip, samples, mel))
+    return loaded
 
 
 def load_noise(
@@ -137,7 +113,7 @@ def load_noise(
     paths = [
         (path, any(word in str(path.relative_to(folder)) for word in unsure_words))
         for folder in folders
-        for path in _audio_below(folder)
+        for path in audio_below(folder)
         if not any(word in path.name for word in words)
     ]
     if not paths:
@@ -149,15 +125,11 @@ def other_birds(folders: Iterable[Path], label: str) -> list[Clip]:
     """Clips of birds that are none of the classes: one for each recording below `folders`."""
     clips = []
     for folder in folders:
-        paths = _audio_below(folder)
+        paths = audio_below(folder)
         if not paths:
             raise ConfigError(f"no recordings of other birds found in {folder}")
-        clips += [Clip(path, label, (), "", "", "", "", "") for path in paths]
+        clips += [Clip(path, label) for path in paths]
     return clips
-
-
-def _audio_below(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES]
 
 
 def loudness(frames: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -179,11 +151,7 @@ def loudness(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     return share.astype(np.float32, copy=False)
 
 
-def _load(clip: Clip, mel: MelConfig) -> Recording:
-    try:
-        samples = read_mono(clip.path, SAMPLE_RATE_HZ)
-    except AudioFileError as error:
-        raise AudioFileError(f"{clip.path}: {error}") from error
+def _recording(clip: Clip, samples: NDArray[np.float32], mel: MelConfig) -> Recording:
     tokens = -(-len(samples) // TOKEN_SAMPLES)
     padded = np.pad(samples, (0, max(0, samples_needed(tokens, mel) - len(samples))))
     frames = len(samples) * FRAMES_PER_TOKEN // TOKEN_SAMPLES
@@ -194,32 +162,3 @@ def _load(clip: Clip, mel: MelConfig) -> Recording:
 
 def _to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     return np.rint(np.clip(samples, -1.0, 1.0) * 32767).astype(np.int16)
-
-
-def _clip(dataset: Path, row: dict[str, str]) -> Clip:
-    try:
-        secondary = ast.literal_eval(row["secondary_labels"] or "[]")
-        if not isinstance(secondary, list):
-            raise TypeError(f"a {type(secondary).__name__} is not a list")
-    except (ValueError, SyntaxError, TypeError) as error:
-        raise ConfigError(
-            f"{dataset / 'train_metadata.csv'}: secondary_labels of {row['filename']} is "
-            f"{row['secondary_labels']!r}; it must be a list such as ['label_a', 'label_b'] or []"
-        ) from error
-    return Clip(
-        path=dataset / "train_short_audio" / row["primary_label"] / row["filename"],
-        label=row["primary_label"],
-        secondary_labels=tuple(map(str, secondary)),
-        scientific_name=row["scientific_name"],
-        common_name=row["common_name"],
-        author=row["author"],
-        licence=row["license"],
-        url=row["url"],
-    )
-
-
-def _read_table(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        raise ConfigError(f"{path} is missing: the dataset must have the BirdCLEF 2021 layout")
-    with path.open(newline="", encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))

@@ -22,19 +22,18 @@ from recorder.errors import ConfigError
 from train.augment import colour_and_mask
 from train.backbones import as_float32
 from train.config import TrainConfig
-from train.data import (
-    Clip,
-    core_labels,
-    load_noise,
-    load_recordings,
-    other_birds,
-    read_clips,
-)
 from train.front_end import TorchLogMel
 from train.losses import global_loss
+from train.material import Material, Say, gather
 from train.scenes import ANY_BIRD, SceneMaker
 from train.segmenter import Segmenter, SegmenterConfig
-from train.soundscapes import read_soundscapes, score_soundscapes, soundscape_log_mel, stacked
+from train.soundscapes import (
+    SOUNDSCAPES,
+    read_soundscapes,
+    score_soundscapes,
+    soundscape_log_mel,
+    stacked,
+)
 
 CHECKPOINT_NAME = "checkpoint.pt"
 _LOG_EVERY = 25
@@ -67,7 +66,7 @@ class SceneBatches(Dataset[Batch]):
         )
 
 
-def fit(config: TrainConfig, config_path: Path, out: Path) -> Path:
+def fit(config: TrainConfig, config_path: Path, out: Path, *, say: Say = lambda _: None) -> Path:
     """Train step 1 of the paper (§2.4) and return the checkpoint's path.
 
     Resumes from `out/checkpoint.pt` when it is there. Every `evaluate_every` steps the averaged
@@ -78,28 +77,19 @@ def fit(config: TrainConfig, config_path: Path, out: Path) -> Path:
     torch.manual_seed(config.seed)
     out.mkdir(parents=True, exist_ok=True)
     mel = MelConfig()
-    dataset = config_path.parent / config.dataset
-    clips = [
-        clip for clip in read_clips(dataset, "train") if clip.label not in config.labels_excluded
-    ]
-    core = [label for label in core_labels(dataset) if label not in config.labels_excluded]
-    others = sorted({clip.label for clip in clips} - set(core))
-    labels = core + [ANY_BIRD] * config.any_bird + others
-    here = config_path.parent
-    strangers = other_birds([here / folder for folder in config.other_birds], ANY_BIRD)
+    material = gather(config, config_path, mel, say=say)
+    _write_json(out / "material.json", material.account)
     maker = SceneMaker(
-        load_recordings(clips + strangers, mel),
-        load_noise(
-            [here / folder for folder in config.noise], config.noise_excluded, config.noise_unsure
-        ),
-        labels=labels,
-        core=set(core),
+        material.recordings,
+        material.noise,
+        labels=material.labels,
+        core=set(material.core),
         config=config.scenes,
         mel=mel,
         not_birds=frozenset(config.not_birds),
     )
-    judge = Judge(dataset, core, mel, any_bird=config.any_bird)
-    net = Segmenter(_segmenter_config(config, len(labels)), mel)
+    judge = _judge(config_path.parent / config.dataset, material, mel, say=say)
+    net = Segmenter(_segmenter_config(config, len(material.labels)), mel)
     if config.init_from:
         start = torch.load(config_path.parent / config.init_from, weights_only=True)
         net.load_state_dict(start["average"])
@@ -109,7 +99,7 @@ def fit(config: TrainConfig, config_path: Path, out: Path) -> Path:
     state = {"step": 0}
     path = out / CHECKPOINT_NAME
     if path.is_file():
-        state["step"] = _resume(path, net, average, optimizer, config)
+        state["step"] = _resume(path, net, average, optimizer, config, material)
     front_end = TorchLogMel(mel)
     started = time.monotonic()
     for step, batch in _batches(SceneBatches(maker, config), state["step"]):
@@ -129,8 +119,9 @@ def fit(config: TrainConfig, config_path: Path, out: Path) -> Path:
         if done % _LOG_EVERY == 0:
             _log(out, step=done, loss=loss.item(), elapsed_s=time.monotonic() - started)
         if done % config.evaluate_every == 0 or done == config.steps:
-            _log(out, step=done, **judge.judge(average.net))
-            _save(path, net, average, optimizer, config, done, labels, core, clips)
+            if judge is not None:
+                _log(out, step=done, **judge.judge(average.net))
+            _save(path, net, average, optimizer, config, done, material)
     return path
 
 
@@ -184,6 +175,14 @@ class Judge:
             bird = every[:, self._classes : self._classes + 1]
             result["bird_auc"] = float(per_class(bird, calls, sure)[1][0])
         return result
+
+
+def _judge(dataset: Path, material: Material, mel: MelConfig, *, say: Say) -> Judge | None:
+    """None without labelled soundscapes: then the training goes on unjudged, and says so."""
+    if not (dataset / SOUNDSCAPES).is_dir():
+        say(f"no {SOUNDSCAPES}/ in {dataset}: nothing says how good the net becomes")
+        return None
+    return Judge(dataset, material.core, mel, any_bird=ANY_BIRD in material.labels)
 
 
 def _loss(
@@ -259,18 +258,17 @@ def _save(
     optimizer: torch.optim.Optimizer,
     config: TrainConfig,
     step: int,
-    labels: list[str],
-    core: list[str],
-    clips: list[Clip],
+    material: Material,
 ) -> None:
+    clips = material.clips
     names = {clip.label: (clip.scientific_name, clip.common_name) for clip in clips}
     sources = [(clip.path.name, clip.label, clip.author, clip.licence, clip.url) for clip in clips]
     content = {
         "config": config.to_dict(),
-        "segmenter": _segmenter_config(config, len(labels)).to_dict(),
+        "segmenter": _segmenter_config(config, len(material.labels)).to_dict(),
         "step": step,
-        "labels": labels,
-        "core": core,
+        "labels": material.labels,
+        "core": material.core,
         "names": names,
         "sources": sources,
         "net": net.state_dict(),
@@ -291,6 +289,7 @@ def _resume(
     average: WeightAverage,
     optimizer: torch.optim.Optimizer,
     config: TrainConfig,
+    material: Material,
 ) -> int:
     content = torch.load(path, weights_only=True)
     if content["config"] != config.to_dict():
@@ -298,11 +297,21 @@ def _resume(
             f"{path} was written by another configuration: choose another --out folder, or "
             "delete the checkpoint to start over"
         )
+    if content["labels"] != material.labels:
+        changed = sorted(set(content["labels"]) ^ set(material.labels))
+        raise ConfigError(
+            f"{path} was written for other classes (only on one side: {', '.join(changed)}): "
+            "the dataset has changed; choose another --out folder"
+        )
     net.load_state_dict(content["net"])
     average.net.load_state_dict(content["average"])
     average.updates = int(content["step"])
     optimizer.load_state_dict(content["optimizer"])
     return int(content["step"])
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _log(out: Path, **entry: float) -> None:

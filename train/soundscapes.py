@@ -23,6 +23,8 @@ from recorder.detect.postprocess import chunk_probabilities
 from recorder.errors import ConfigError
 from recorder.sound.audiofile import read_mono
 
+SOUNDSCAPES = "train_soundscapes"
+
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
@@ -42,7 +44,7 @@ def read_soundscapes(dataset: Path, labels: list[str]) -> list[Soundscape]:
     `train_soundscape_events.csv`, where it exists, names in `possible` the species that may be
     in the background of a source clip: unknown in the rows it touches.
     """
-    folder = dataset / "train_soundscapes"
+    folder = dataset / SOUNDSCAPES
     paths = {_row_prefix(path): path for path in sorted(folder.glob("*.ogg"))}
     if not paths:
         raise ConfigError(f"no soundscape (*.ogg) in {folder}")

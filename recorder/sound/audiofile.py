@@ -129,6 +129,11 @@ class AudioFile:
 
 def read_mono(path: Path, sample_rate_hz: int) -> Samples:
     """A whole recording as mono [samples] at `sample_rate_hz`; AudioFileError if it has none."""
+    return read_with_remark(path, sample_rate_hz)[0]
+
+
+def read_with_remark(path: Path, sample_rate_hz: int) -> tuple[Samples, str]:
+    """As `read_mono`, and what is wrong with the part that could be read; "" when nothing is."""
     with AudioFile(path) as sound:
         resampler = StreamResampler(sound.sample_rate_hz, sample_rate_hz)
         blocks = [resampler.push(block) for block in sound.blocks(sound.sample_rate_hz * 10)]
@@ -136,7 +141,10 @@ def read_mono(path: Path, sample_rate_hz: int) -> Samples:
     samples = np.concatenate(blocks)
     if not len(samples):
         raise AudioFileError(sound.damage or "it holds no samples")
-    return samples
+    remarks = [sound.damage] if sound.damage else []
+    if sound.bad_samples:
+        remarks.append(f"{sound.bad_samples} samples that are no numbers, taken for silence")
+    return samples, "; ".join(remarks)
 
 
 def _open_regular(path: Path) -> int:

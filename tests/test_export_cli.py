@@ -1,0 +1,73 @@
+"""`birdrec export onnx` as its users meet it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from recorder.detect.mel import MelConfig
+from train.segmenter import Segmenter, SegmenterConfig
+
+Birdrec = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "checkpoint.pt"
+    torch.manual_seed(0)
+    config = SegmenterConfig(classes=2, width=32)
+    torch.save(
+        {
+            "config": {"name": "toy"},
+            "segmenter": config.to_dict(),
+            "step": 3,
+            "labels": ["wren", "todus"],
+            "core": ["wren", "todus"],
+            "names": {"wren": ("Genus wren", "Wren"), "todus": ("Genus todus", "Tody")},
+            "sources": [("XC1.ogg", "wren", "Ada Lark", "CC0", "u")],
+            "average": Segmenter(config, MelConfig()).state_dict(),
+        },
+        path,
+    )
+    return path
+
+
+def test_without_soundscapes_the_maker_names_the_threshold(
+    checkpoint: Path, birdrec: Birdrec, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes.md"
+    notes.write_text("**Limits.** Toys alone.", encoding="utf-8")
+    done = birdrec(
+        *("export", "onnx", checkpoint, "--threshold", "0.4", "--notes", notes),
+        *("--licence", "CC0", "--out", tmp_path / "toys"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 species" in done.stdout
+    details = json.loads((tmp_path / "toys" / "model.json").read_text("utf-8"))
+    assert {label["threshold"] for label in details["labels"]} == {0.4}
+    assert details["licence"] == "CC0"
+    assert details["training"]["evaluation"].startswith("none")
+    assert "Toys alone." in (tmp_path / "toys" / "MODEL_CARD.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "either --dataset"),
+        (("--dataset", "data", "--threshold", "0.4"), "either --dataset"),
+        (("--threshold", "1.5"), "must lie between 0 and 1"),
+        (("--threshold", "0.4", "--notes", "nowhere.md"), "nowhere.md cannot be read"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    checkpoint: Path, birdrec: Birdrec, tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    done = birdrec("export", "onnx", checkpoint, "--out", tmp_path / "toys", *options)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+    assert not (tmp_path / "toys").exists()

@@ -1,0 +1,119 @@
+"""What a training works with: what is used, what is not, and that both are told."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from recorder.detect.mel import MelConfig
+from recorder.errors import ConfigError
+from train.config import TrainConfig
+from train.dataset import Clip, Dataset, read_dataset
+from train.loop import fit
+from train.material import gather, training_clips
+from train.toys import write_toy_dataset
+
+CONFIG = TrainConfig(name="toy", dataset="data", noise=("noise",), any_bird=True)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    write_toy_dataset(
+        tmp_path / "data", species=2, clips_per_species=4, soundscapes=1, soundscape_s=15.0, seed=1
+    )
+    return tmp_path
+
+
+def _clips(lab: Path) -> list[Path]:
+    return sorted((lab / "data" / "train_short_audio").rglob("*.ogg"))
+
+
+def test_everything_is_used_and_there_is_nothing_to_say(lab: Path) -> None:
+    said: list[str] = []
+    material = gather(CONFIG, lab / "toy.toml", MelConfig(), say=said.append)
+    assert said == []
+    assert material.labels == [*material.core, "bird"]
+    assert material.account["clips_used"] == dict.fromkeys(material.core, 3)
+    assert len(material.clips) == 6
+
+
+def test_a_corrupt_clip_is_told_and_the_rest_is_used(lab: Path) -> None:
+    broken, gone, *_ = _clips(lab)
+    broken.write_bytes(b"not a sound")
+    gone.unlink()
+    said: list[str] = []
+    material = gather(CONFIG, lab / "toy.toml", MelConfig(), say=said.append)
+    assert len(material.clips) == 4
+    told = "\n".join(said)
+    assert gone.name in told
+    assert f"1 clip cannot be used:\n  {broken}: not audio" in told
+    assert list(material.account["unusable"]) == [str(broken)]
+    assert material.account["listed_without_audio"] == [str(gone)]
+
+
+def test_a_label_that_lost_all_its_clips_is_no_class(lab: Path) -> None:
+    first = _clips(lab)[0].parent.name
+    for path in _clips(lab):
+        if path.parent.name == first:
+            path.write_bytes(b"not a sound")
+    said: list[str] = []
+    material = gather(CONFIG, lab / "toy.toml", MelConfig(), say=said.append)
+    assert first not in material.labels
+    assert any(line.startswith("no clip to train on") and first in line for line in said)
+    assert any("and 1 more" in line or "cannot be used" in line for line in said)
+
+
+def test_no_clip_at_all_is_an_error(lab: Path) -> None:
+    for path in _clips(lab):
+        path.write_bytes(b"not a sound")
+    with pytest.raises(ConfigError, match="none of the 6 clips"):
+        gather(CONFIG, lab / "toy.toml", MelConfig(), say=lambda _: None)
+
+
+def test_without_a_split_every_clip_trains(lab: Path) -> None:
+    (lab / "data" / "split_by_session.csv").unlink()
+    dataset = read_dataset(lab / "data")
+    assert len(training_clips(dataset, ())) == 8
+    assert {clip.label for clip in training_clips(dataset, ["toy_trill"])} < {
+        clip.label for clip in dataset.clips
+    }
+
+
+def test_a_split_tells_equal_file_names_apart_by_their_label(tmp_path: Path) -> None:
+    (tmp_path / "split_by_session.csv").write_text(
+        "filename,primary_label,split\na/1.ogg,a,train\nb/1.ogg,b,val\n2.ogg,b,train\n"
+    )
+    clips = tuple(
+        Clip(tmp_path / label / name, label)
+        for label, name in (("a", "1.ogg"), ("b", "1.ogg"), ("b", "2.ogg"), ("b", "3.ogg"))
+    )
+    kept = training_clips(Dataset(tmp_path, clips), ())
+    assert [(clip.label, clip.path.name) for clip in kept] == [("a", "1.ogg"), ("b", "2.ogg")]
+
+
+def test_a_folder_a_species_trains_without_soundscapes_and_says_that_nothing_judges_it(
+    lab: Path,
+) -> None:
+    audio = lab / "data" / "train_short_audio"
+    audio.rename(lab / "birds")
+    config = dataclasses.replace(
+        CONFIG,
+        dataset="birds",
+        steps=2,
+        batch_chunks=2,
+        scene_chunks=(1,),
+        scene_chances=(1.0,),
+        width=32,
+        warmup_steps=1,
+        evaluate_every=1,
+        threads=1,
+    )
+    said: list[str] = []
+    checkpoint = fit(config, lab / "toy.toml", lab / "out", say=said.append)
+    assert checkpoint.is_file()
+    assert any("nothing says how good" in line for line in said)
+    account = json.loads((lab / "out" / "material.json").read_text("utf-8"))
+    assert sum(account["clips_used"].values()) == 8
