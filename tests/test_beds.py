@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,7 +11,8 @@ from numpy.typing import NDArray
 from recorder.detect.mel import SAMPLE_RATE_HZ
 from train import beds
 from train.beds import NoiseBeds
-from train.data import Noise
+from train.data import Noise, Recording
+from train.dataset import Clip
 from train.levels import rms
 
 
@@ -18,9 +21,15 @@ def _tone(hz: float, seconds: float = 1.0) -> NDArray[np.int16]:
     return (8000 * np.sin(2 * np.pi * hz * times)).astype(np.int16)
 
 
+def _recording(noise: NDArray[np.int16]) -> Recording:
+    """A recording of nothing but its own noise: no calls are in it."""
+    quiet = np.zeros(len(noise) * 2 // 625, np.float32)
+    return Recording(Clip(Path("a.ogg"), "wren"), noise, quiet, calls=np.zeros_like(noise))
+
+
 @pytest.fixture(scope="module")
 def made() -> NoiseBeds:
-    return NoiseBeds([Noise(_tone(1000.0))], [_tone(5000.0)])
+    return NoiseBeds([Noise(_tone(1000.0))], [_recording(_tone(5000.0))])
 
 
 def _draw(
@@ -67,18 +76,19 @@ def test_the_own_noise_of_recordings_lies_in_a_bed_when_its_chance_says_so(
 
 
 def test_recordings_without_any_noise_of_their_own_are_no_obstacle() -> None:
-    silent = NoiseBeds([Noise(_tone(1000.0))], [np.zeros(5000, np.int16)])
+    silent = NoiseBeds([Noise(_tone(1000.0))], [_recording(np.zeros(5000, np.int16))])
     assert np.isfinite(_draw(silent, 0, own=1.0)).all()
-    assert np.isfinite(_draw(NoiseBeds([Noise(_tone(1000.0))], []), 0, own=1.0)).all()
+
+
+def test_without_any_recorded_noise_coloured_noise_remains() -> None:
+    bed = _draw(NoiseBeds([], [_recording(np.zeros(5000, np.int16))]), 0)
+    assert rms(bed) == pytest.approx(0.1, rel=1e-3)
 
 
 def test_noise_shorter_than_a_bed_goes_on_from_its_start() -> None:
-    noise = np.arange(1, 8, dtype=np.int16)
-    looped = beds._looped(np.random.default_rng(0), noise, 20) * rms(
-        noise[(np.arange(20) + np.random.default_rng(0).integers(7)) % 7]
-    )
-    steps = np.diff(looped)
-    assert set(np.rint(steps)) == {1.0, -6.0}
+    places = beds._loop(np.random.default_rng(0), 7, 20)
+    assert len(places) == 20
+    assert set(np.diff(places)) == {1, -6}
 
 
 def test_long_noise_is_drawn_more_often_but_not_in_proportion() -> None:

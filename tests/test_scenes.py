@@ -42,7 +42,7 @@ def _recording(
     tone_hz: float = TONE_HZ,
 ) -> Recording:
     """A tone burst in silence, its active frames marked exactly."""
-    clip = Clip(Path(f"{label}.ogg"), label, secondary, label, label, "A. Author", "CC0", "")
+    clip = Clip(Path(f"{label}.ogg"), label, secondary)
     seconds = np.arange(round(duration_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     tone = 10_000 * np.sin(2 * np.pi * tone_hz * seconds)
     samples = np.where((seconds >= burst_s[0]) & (seconds < burst_s[1]), tone, 0.0)
@@ -337,7 +337,7 @@ def test_a_piece_holds_as_much_of_its_own_noise_as_is_asked_for() -> None:
     hiss = np.random.default_rng(0).integers(-500, 500, SAMPLE_RATE_HZ, np.int16)
     noisy = Recording(recording.clip, recording.samples + hiss, recording.loudness, recording.calls)
     length = SAMPLE_RATE_HZ
-    np.testing.assert_array_equal(noisy.own_noise(), hiss)
+    np.testing.assert_array_equal(noisy.own_noise(np.arange(SAMPLE_RATE_HZ)), hiss)
     clean, half, raw = (noisy.piece(0, length, own_noise=share) for share in (0.0, 0.5, 1.0))
     np.testing.assert_allclose(clean, recording.piece(0, length), atol=1e-7)
     np.testing.assert_allclose(half, (clean + raw) / 2, atol=1e-6)

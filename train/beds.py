@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from recorder.detect.mel import SAMPLE_RATE_HZ
-from train.data import Noise
+from train.data import Noise, Recording
 from train.levels import from_db, rms
 
 Samples = NDArray[np.float32]
@@ -18,12 +20,12 @@ _POOL_SAMPLES = 90 * SAMPLE_RATE_HZ
 class NoiseBeds:
     """Draws backgrounds of any length from recorded noise and from the recordings' own noise."""
 
-    def __init__(self, noise: list[Noise], own_noise: list[NDArray[np.int16]]) -> None:
+    def __init__(self, noise: list[Noise], recordings: list[Recording]) -> None:
         self._noise = noise
-        self._own_noise = own_noise
+        self._recordings = recordings
         # Between one file, one vote and one second, one vote: short files are cut from few places.
         weights = np.sqrt([len(one.samples) for one in noise])
-        self._chances = weights / weights.sum()
+        self._chances = weights / max(weights.sum(), 1.0)
         self._coloured = _coloured_noise(np.random.default_rng(0))
 
     def draw(
@@ -44,16 +46,18 @@ class NoiseBeds:
         coloured = self._coloured[int(rng.integers(len(self._coloured)))]
         bed = coloured[begin : begin + length] * np.float32(from_db(rng.uniform(-40.0, -10.0)))
         recorded: list[Noise] = []
-        if rng.random() < recorded_chance:
+        if rng.random() < recorded_chance and self._noise:
             recorded.append(self._recorded(rng))
-            bed += _looped(rng, recorded[0].samples, length)
+            bed += _normed(recorded[0].samples[_loop(rng, len(recorded[0].samples), length)])
             if rng.random() < 0.3:
                 recorded.append(self._recorded(rng))
                 quieter = np.float32(from_db(rng.uniform(-15, 0)))
-                bed += _looped(rng, recorded[1].samples, length) * quieter
-        if self._own_noise and rng.random() < own_chance:
-            own = self._own_noise[int(rng.integers(len(self._own_noise)))]
-            bed += _looped(rng, own, length) * np.float32(from_db(rng.uniform(-15, 5)))
+                places = _loop(rng, len(recorded[1].samples), length)
+                bed += _normed(recorded[1].samples[places]) * quieter
+        if rng.random() < own_chance:
+            one = self._recordings[int(rng.integers(len(self._recordings)))]
+            own = one.own_noise(_loop(rng, len(one.samples), length))
+            bed += _normed(own) * np.float32(from_db(rng.uniform(-15, 5)))
         unsure = any(one.may_hold_birds for one in recorded)
         return bed * np.float32(level / max(rms(bed), 1e-9)), unsure
 
@@ -61,11 +65,14 @@ class NoiseBeds:
         return self._noise[int(rng.choice(len(self._noise), p=self._chances))]
 
 
-def _looped(rng: np.random.Generator, noise: NDArray[np.int16], length: int) -> Samples:
-    """[length] samples from anywhere in `noise`, from its start again where it ends; RMS 1."""
-    begin = int(rng.integers(len(noise)))
-    looped = noise[(begin + np.arange(length)) % len(noise)].astype(np.float32)
-    return looped / np.float32(max(rms(looped), 1.0))
+def _loop(rng: np.random.Generator, count: int, length: int) -> NDArray[np.intp]:
+    """[length] places from anywhere in `count` samples, from the start again at their end."""
+    return (int(rng.integers(count)) + np.arange(length)) % count
+
+
+def _normed(samples: NDArray[Any]) -> Samples:
+    """RMS 1; silence stays silence."""
+    return samples.astype(np.float32) / np.float32(max(rms(samples), 1.0))
 
 
 def _coloured_noise(rng: np.random.Generator) -> list[Samples]:

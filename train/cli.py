@@ -31,6 +31,42 @@ def fit(
     typer.echo(run(read_config(config), config, out, say=lambda line: typer.echo(line, err=True)))
 
 
+@app.command(epilog="Example: birdrec train folds DATA --folds 5")
+def folds(
+    dataset: Annotated[Path, typer.Argument(help="A BirdCLEF layout, or a folder per species.")],
+    count: Annotated[int, typer.Option("--folds", help="How many.")] = 5,
+    seed: Annotated[
+        int, typer.Option(help="Deals out the sessions when there are no folds yet.")
+    ] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="The table [default: DATASET/folds.csv].")
+    ] = None,
+) -> None:
+    """Write a fold for each clip: stratified by label, never splitting a session.
+
+    Clips that have a fold in the table keep it; new ones are added.
+    """
+    from train.dataset import read_dataset
+    from train.folds import FOLDS, key, make_folds, read_folds, write_folds
+
+    path = out or dataset / FOLDS
+    data = read_dataset(dataset)
+    for line in data.problems():
+        typer.echo(line, err=True)
+    kept = read_folds(path).of if path.is_file() else {}
+    made = make_folds(data, count, seed=seed, kept=kept)
+    write_folds(path, made, data.clips)
+    table = made.table(data.clips)
+    total = [sum(row[fold] for row in table.values()) for fold in range(count)]
+    for label, row in [("label", range(count)), *table.items(), ("all", total)]:
+        typer.echo(f"{label:32s}" + "".join(f"{number:6d}" for number in row))
+    lonely = [label for label, row in table.items() if sum(number > 0 for number in row) < 2]
+    if lonely:
+        typer.echo(f"in one fold alone, so never both learned and judged: {', '.join(lonely)}")
+    new = sum(key(clip) not in kept for clip in data.clips)
+    typer.echo(f"{path}: {len(data.clips)} clips, {new} of them new")
+
+
 @app.command(epilog="Example: birdrec train evaluate birdrec-out --dataset DATA")
 def evaluate(
     out: Annotated[Path, typer.Argument(help="What `birdrec scan --scores` wrote.")],

@@ -27,8 +27,9 @@ class TrainConfig:
     name: str
     dataset: str
     """Folder in the BirdCLEF 2021 layout, relative to the configuration file."""
-    noise: tuple[str, ...]
-    """Folders of backgrounds without birds of interest, relative to the configuration file."""
+    noise: tuple[str, ...] = ()
+    """Folders of backgrounds without birds of interest, relative to the configuration file;
+    without any, white and pink noise and the own noise of the clips remain."""
     labels_excluded: tuple[str, ...] = ()
     """Labels whose clips are left out: unidentified birds may be any class."""
     noise_excluded: tuple[str, ...] = ()

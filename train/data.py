@@ -48,10 +48,9 @@ class Recording:
         """[frames]: where anything is heard."""
         return np.asarray(self.loudness > ACTIVE_LOUDNESS)
 
-    def own_noise(self) -> NDArray[np.int16]:
-        """[samples]: what is left of the recording without its calls."""
-        noise = self.samples.astype(np.int32) - self.calls
-        return np.asarray(noise.clip(-32767, 32767), np.int16)
+    def own_noise(self, places: NDArray[np.intp]) -> NDArray[np.float32]:
+        """What is left of the recording without its calls, at these samples."""
+        return self.samples[places].astype(np.float32) - self.calls[places]
 
     def piece(self, begin: int, length: int, *, own_noise: float = 1.0) -> NDArray[np.float32]:
         """[length] samples from `begin`, silence where the recording has none.
@@ -110,15 +109,15 @@ def load_noise(
     Those whose path below the folder holds one of the words `unsure` may hold birds.
     """
     words, unsure_words = tuple(excluded), tuple(unsure)
-    paths = [
-        (path, any(word in str(path.relative_to(folder)) for word in unsure_words))
-        for folder in folders
-        for path in audio_below(folder)
-        if not any(word in path.name for word in words)
-    ]
-    if not paths:
-        raise ConfigError(f"no noise found in {', '.join(map(str, folders))}")
-    return [Noise(_to_int16(read_mono(path, SAMPLE_RATE_HZ)), unsure) for path, unsure in paths]
+    paths = []
+    for folder in folders:
+        found = [path for path in audio_below(folder) if not any(w in path.name for w in words)]
+        if not found:
+            raise ConfigError(f"no noise found in {folder}")
+        paths += [
+            (path, any(w in str(path.relative_to(folder)) for w in unsure_words)) for path in found
+        ]
+    return [Noise(_to_int16(read_mono(path, SAMPLE_RATE_HZ)), doubt) for path, doubt in paths]
 
 
 def other_birds(folders: Iterable[Path], label: str) -> list[Clip]:

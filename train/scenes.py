@@ -96,7 +96,7 @@ class SceneMaker:
         mel: MelConfig,
         not_birds: frozenset[str] = frozenset(),
     ) -> None:
-        self._beds = NoiseBeds(noise, [recording.own_noise() for recording in recordings])
+        self._beds = NoiseBeds(noise, recordings)
         self._config = config
         self._mel = mel
         self._not_birds = not_birds
