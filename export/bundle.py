@@ -18,6 +18,7 @@ from recorder.detect.bundle import SCHEMA_VERSION, Bundle, read_bundle
 from recorder.detect.mel import MelConfig
 from recorder.errors import ModelError, UsageError
 from train.backbones import dependency_tokens, probe_shape
+from train.scenes import ANY_BIRD
 from train.segmenter import Segmenter, SegmenterConfig
 
 WINDOW_TOKENS = 1920
@@ -35,6 +36,11 @@ class Checkpoint:
     def core(self) -> list[str]:
         core: list[str] = self.content["core"]
         return core
+
+    @property
+    def any_bird(self) -> bool:
+        """The output after the core classes says that any bird calls."""
+        return ANY_BIRD in self.content["labels"]
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -98,7 +104,8 @@ def _write_graphs(
     """Both graphs into `out`; what `model.json` says of them and of the training."""
     mel, net = MelConfig(), checkpoint.net
     export_encoder(net.encoder, out / "encoder.onnx", mel_bands=mel.mel_bands)
-    export_head(net.head, out / "head.onnx", width=net.config.width, classes=len(checkpoint.core))
+    outputs = len(checkpoint.core) + checkpoint.any_bird
+    export_head(net.head, out / "head.onnx", width=net.config.width, classes=outputs)
     names = checkpoint.content["names"]
     return {
         "schema_version": SCHEMA_VERSION,
@@ -112,7 +119,12 @@ def _write_graphs(
             "width": net.config.width,
             "backbone": net.config.backbone,
         },
-        "head": {"file": "head.onnx", "window_tokens": WINDOW_TOKENS, "hop_tokens": HOP_TOKENS},
+        "head": {
+            "file": "head.onnx",
+            "window_tokens": WINDOW_TOKENS,
+            "hop_tokens": HOP_TOKENS,
+            "any_bird": checkpoint.any_bird,
+        },
         "labels": [
             {
                 "label": label,

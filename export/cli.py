@@ -49,7 +49,9 @@ def onnx(
     trained = read_checkpoint(checkpoint)
     evaluation = "none: no labelled soundscapes were at hand; its maker chose the threshold"
     if dataset is not None:
-        figures = Judge(dataset, trained.core, MelConfig()).judge(trained.net)
+        figures = Judge(dataset, trained.core, MelConfig(), any_bird=trained.any_bird).judge(
+            trained.net
+        )
         evaluation = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
         threshold = figures["threshold"]
     assert threshold is not None

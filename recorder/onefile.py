@@ -123,7 +123,9 @@ def _rows(
     bundle: Bundle,
     thresholds: Floats,
 ) -> FileResult:
-    scores = np.stack([result.scores for result in results])
+    outputs = np.stack([result.scores for result in results])
+    classes = len(bundle.labels)
+    scores, bird = outputs[:, :classes], outputs[:, classes] if bundle.any_bird else None
     detected = scores >= thresholds
     chunks, detections = [], []
     for result, hits in zip(results, detected, strict=True):
@@ -137,7 +139,7 @@ def _rows(
         birds = " ".join(bundle.labels[index].label for index in labels) or "nocall"
         chunks.append(ChunkRow(f"{_row_stem(name)}_{end_s:g}", name, start_s, end_s, birds))
     events = _events(name, results, detected, bundle, manifest.seconds_analysed)
-    return FileResult(manifest, tuple(detections), tuple(chunks), events, scores)
+    return FileResult(manifest, tuple(detections), tuple(chunks), events, scores, bird)
 
 
 def _events(
@@ -148,7 +150,8 @@ def _events(
     recording_s: float,
 ) -> tuple[EventRow, ...]:
     heard = math.ceil(recording_s / TOKEN_S)  # the rest is padding
-    token_scores = np.concatenate([result.token_scores for result in results])[:heard]
+    token_scores = np.concatenate([result.token_scores for result in results])
+    token_scores = token_scores[:heard, : len(bundle.labels)]
     rows = [
         EventRow(
             name,

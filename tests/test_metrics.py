@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from recorder.detect.metrics import (
+    any_bird_auc,
     average_precision,
     best_threshold,
     evaluate,
@@ -140,3 +141,11 @@ def test_best_threshold_parts_what_can_be_parted() -> None:
     scores = np.where(truth, 0.7, 0.4)
     threshold = best_threshold(scores, truth, all_known(truth))
     assert 0.4 < threshold <= 0.7
+
+
+def test_any_bird_is_judged_by_rows_with_a_call_and_rows_surely_without() -> None:
+    truth = np.array([[1, 0], [0, 1], [0, 0], [0, 0], [0, 0]], bool)
+    known = np.array([[1, 1], [0, 1], [1, 1], [1, 1], [0, 1]], bool)
+    # The last row may hold a call: its high score is no mistake.
+    scores = np.array([0.9, 0.5, 0.6, 0.1, 1.0], np.float32)
+    assert any_bird_auc(scores, truth, known) == pytest.approx(0.75)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recorder.detect.metrics import Scores, evaluate, per_class
+from recorder.detect.metrics import Scores, any_bird_auc, evaluate, per_class
 from recorder.errors import ConfigError
 from train.soundscapes import Soundscape, read_soundscapes, stacked
 
@@ -27,12 +27,15 @@ class Evaluation:
     """What saying `nocall` everywhere would score: the floor."""
     thresholds: dict[str, float]
     species: dict[str, dict[str, float]]
+    bird_auc: float | None
+    """Of the output for any bird, call against nocall; None when the model has none."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
             **vars(self.scores),
             "nocall_share": self.nocall_share,
             "always_nocall_row_f1": self.nocall_row_f1,
+            **({} if self.bird_auc is None else {"bird_auc": self.bird_auc}),
             "thresholds": self.thresholds,
             "species": self.species,
         }
@@ -46,7 +49,9 @@ def evaluate_scan(out: Path, dataset: Path) -> Evaluation:
     thresholds = json.loads((out / "run.json").read_text(encoding="utf-8"))["thresholds"]
     labels = sorted(thresholds)
     soundscapes = read_soundscapes(dataset, labels)
-    scores = np.concatenate([_scores(out, one, labels) for one in soundscapes])
+    each = [_scores(out, one, labels) for one in soundscapes]
+    scores = np.concatenate([one for one, _ in each])
+    birds = [bird for _, bird in each if bird is not None]
     truth, known = stacked(soundscapes)
     # Shifting each class by its own threshold lets one number, 0, decide them all; ranks, and
     # so AP and AUC, are taken class by class and do not change.
@@ -67,14 +72,17 @@ def evaluate_scan(out: Path, dataset: Path) -> Evaluation:
             for index, label in enumerate(labels)
             if truth[:, index].any()
         },
+        any_bird_auc(np.concatenate(birds), truth, known) if birds else None,
     )
 
 
-def _scores(out: Path, soundscape: Soundscape, labels: list[str]) -> Floats:
+def _scores(out: Path, soundscape: Soundscape, labels: list[str]) -> tuple[Floats, Floats | None]:
+    """Of one soundscape: [chunks, classes], and [chunks] for any bird if the model has it."""
     places = sorted((out / "scores").rglob(f"{soundscape.path.name}.npz"))
     if not places:
         raise ConfigError(f"no scores of {soundscape.path.name} in {out}: scan it with --scores")
     with np.load(places[0]) as kept:
         order = [list(kept["labels"]).index(label) for label in labels]
         scores: Floats = kept["scores"][: len(soundscape.truth), order]
-    return scores
+        bird = kept["bird"][: len(soundscape.truth)] if "bird" in kept else None
+    return scores, bird

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from recorder.detect.mel import TOKENS_PER_CHUNK, MelConfig
-from recorder.detect.metrics import best_threshold, evaluate, per_class
+from recorder.detect.metrics import any_bird_auc, best_threshold, evaluate
 from recorder.errors import ConfigError
 from train.augment import colour_and_mask
 from train.backbones import as_float32
@@ -170,10 +170,7 @@ class Judge:
         threshold = best_threshold(scores, truth, known)
         result = {"threshold": threshold, **vars(evaluate(scores, truth, known, threshold))}
         if self._any_bird:
-            calls = np.asarray(truth.any(axis=1, keepdims=True))
-            sure = np.asarray(calls | known.all(axis=1, keepdims=True))
-            bird = every[:, self._classes : self._classes + 1]
-            result["bird_auc"] = float(per_class(bird, calls, sure)[1][0])
+            result["bird_auc"] = any_bird_auc(every[:, self._classes], truth, known)
         return result
 
 

@@ -47,10 +47,17 @@ class Bundle:
     """How many tokens the head attends over; 1920 = 10 minutes."""
     hop_tokens: int
     """How far apart the windows of a longer recording start; 960 = 5 minutes."""
+    any_bird: bool
+    """The head has one output more, the last: does any bird call, known or not?"""
     sha256: str
     """Of `model.json`, which holds the hashes of the graphs: one name for the whole model."""
     details: dict[str, Any]
     """The whole of `model.json`."""
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the head gives for a token."""
+        return len(self.labels) + self.any_bird
 
     @property
     def encoder_path(self) -> Path:
@@ -118,6 +125,7 @@ def _bundle(path: Path, details: dict[str, Any], sha256: str) -> Bundle:
         width=int(details["encoder"]["width"]),
         window_tokens=int(details["head"]["window_tokens"]),
         hop_tokens=int(details["head"]["hop_tokens"]),
+        any_bird=bool(details["head"].get("any_bird", False)),
         sha256=sha256,
         details=details,
     )

@@ -34,7 +34,7 @@ class Networks:
             logits = self.attend(tokens)
         except _OnnxError as error:
             raise ModelError(f"{bundle.path}: the graphs do not run ({error})") from error
-        expected = (probe, bundle.width), (probe, len(bundle.labels))
+        expected = (probe, bundle.width), (probe, bundle.outputs)
         if (tokens.shape, logits.shape) != expected:
             raise ModelError(
                 f"{bundle.path}: for {probe} tokens the graphs return {tokens.shape} and "
@@ -46,7 +46,7 @@ class Networks:
         return self._run(self._encoder, "log_mel", log_mel)
 
     def attend(self, tokens: Floats) -> Floats:
-        """Tokens [tokens, width] to logits [tokens, classes], every token seeing all others."""
+        """Tokens [tokens, width] to logits [tokens, outputs], every token seeing all others."""
         return self._run(self._head, "tokens", tokens)
 
     @staticmethod

@@ -102,3 +102,13 @@ def best_threshold(scores: Floats, truth: Bools, known: Bools) -> float:
         return row_wise_f1(predicted, truth, known) + pooled_f1(predicted, truth, known)
 
     return float(max(candidates, key=quality))
+
+
+def any_bird_auc(bird: Floats, truth: Bools, known: Bools) -> float:
+    """How well one score [rows] tells rows with a call from rows without: ROC-AUC.
+
+    A row without a call counts only where every class is known to be absent.
+    """
+    calls = np.asarray(truth.any(axis=1, keepdims=True))
+    sure = np.asarray(calls | known.all(axis=1, keepdims=True))
+    return float(per_class(bird[:, np.newaxis], calls, sure)[1][0])

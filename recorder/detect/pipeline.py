@@ -35,9 +35,10 @@ class ChunkResult:
     index: int
     """Counted from the recording's start: the chunk covers 5 * index to 5 * index + 5 s."""
     scores: Floats
-    """Probability of each class after the sliding window, [classes]."""
+    """Probability of each output of the net after the sliding window, [outputs]: the classes, and
+    last any bird if the bundle has it."""
     token_scores: Floats
-    """Probability of each class at each token, [16, classes]."""
+    """Probability of each output at each token, [16, outputs]."""
 
 
 class Pipeline:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 FORMATS = ("csv", "jsonl", "raven", "audacity")
 """`csv` is always written: it is what other programs are promised."""
@@ -112,19 +111,12 @@ def write_audacity(path: Path, rows: Sequence[DetectionRow]) -> None:
             stream.write(f"{row.start_s:g}\t{row.end_s:g}\t{row.common_name} {row.score:.2f}\n")
 
 
-def write_scores(
-    path: Path, scores: NDArray[np.float32], chunk_end_s: Sequence[float], labels: Sequence[str]
-) -> None:
-    """Scores before thresholding: `scores` float32 [chunks, classes], `chunk_end_s`, `labels`."""
+def write_scores(path: Path, arrays: dict[str, Any]) -> None:
+    """Arrays of one recording as `.npz`, there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as stream:
-        np.savez(
-            stream,
-            scores=scores.astype(np.float32),
-            chunk_end_s=np.array(chunk_end_s, np.float64),
-            labels=np.array(labels),
-        )
+        np.savez(stream, **arrays)
     temporary.replace(path)
 
 

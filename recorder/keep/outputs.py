@@ -11,6 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from recorder.keep.formats import (
     ChunkRow,
     DetectionRow,
@@ -74,8 +77,7 @@ class ScanOutputs:
         if "audacity" in self._formats:
             write_audacity(self._out / "audacity" / f"{name}.txt", result.detections)
         if self._scores:
-            path = self._out / "scores" / f"{name}.npz"
-            write_scores(path, result.scores, result.chunk_end_s, self._labels)
+            write_scores(self._out / "scores" / f"{name}.npz", _score_arrays(result, self._labels))
 
     def _text(self, name: str) -> TextIO:
         return self._open.enter_context(written(self._out / name))
@@ -84,6 +86,18 @@ class ScanOutputs:
         writer = csv.writer(self._text(name), lineterminator="\n")
         writer.writerow([field.name for field in fields(kind)])
         return writer
+
+
+def _score_arrays(result: FileResult, labels: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Before thresholding: `scores` float32 [chunks, classes], `chunk_end_s`, `labels`, and
+    `bird` float32 [chunks], any bird, known or not, if the model has it."""
+    assert result.scores is not None
+    arrays: dict[str, NDArray[Any]] = {
+        "scores": result.scores,
+        "chunk_end_s": np.array(result.chunk_end_s, np.float64),
+        "labels": np.array(labels),
+    }
+    return arrays if result.bird is None else {**arrays, "bird": result.bird}
 
 
 def _write(writer: Any, rows: Sequence[Row]) -> None:

@@ -27,6 +27,7 @@ class FileResult:
     chunks: tuple[ChunkRow, ...] = ()
     events: tuple[EventRow, ...] = ()
     scores: Floats | None = None  # [chunks, classes]
+    bird: Floats | None = None  # [chunks], any bird, if the model has it
 
     @property
     def chunk_end_s(self) -> list[float]:
@@ -72,16 +73,26 @@ def _to_json(result: FileResult) -> dict[str, Any]:
         "chunks": [list(vars(row).values()) for row in result.chunks],
         "events": [list(vars(row).values()) for row in result.events],
         "classes": result.scores.shape[1],
-        "scores": base64.b64encode(result.scores.astype("<f4").tobytes()).decode(),
+        "scores": _packed(result.scores),
+        "bird": None if result.bird is None else _packed(result.bird),
     }
 
 
 def _from_json(content: dict[str, Any]) -> FileResult:
-    scores = np.frombuffer(base64.b64decode(content["scores"]), "<f4")
+    scores, bird = _unpacked(content["scores"]), content["bird"]
     return FileResult(
         ManifestRow(**content["manifest"]),
         tuple(DetectionRow(*row) for row in content["detections"]),
         tuple(ChunkRow(*row) for row in content["chunks"]),
         tuple(EventRow(*row) for row in content["events"]),
-        scores.reshape(-1, content["classes"]).astype(np.float32),
+        scores.reshape(-1, content["classes"]),
+        None if bird is None else _unpacked(bird),
     )
+
+
+def _packed(values: Floats) -> str:
+    return base64.b64encode(values.astype("<f4").tobytes()).decode()
+
+
+def _unpacked(text: str) -> Floats:
+    return np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32)

@@ -1,0 +1,106 @@
+"""The output for any bird: it leaves the lab beside the classes, and scans carry its scores."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from numpy.typing import NDArray
+
+from export.bundle import Checkpoint, write_bundle
+from recorder.detect.bundle import Bundle, read_bundle
+from recorder.detect.inference import Networks
+from recorder.detect.mel import MelConfig
+from recorder.errors import ModelError
+from train.scenes import ANY_BIRD
+from train.segmenter import Segmenter, SegmenterConfig
+
+Birdrec = Callable[..., subprocess.CompletedProcess[str]]
+MakeSound = Callable[..., NDArray[np.float32]]
+CORE = ["wren", "todus"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    torch.manual_seed(0)
+    config = SegmenterConfig(classes=4, width=32)
+    content = {
+        "config": {"name": "toy"},
+        "step": 3,
+        "labels": [*CORE, ANY_BIRD, "rare"],
+        "core": CORE,
+        "names": {label: (f"Genus {label}", label) for label in CORE},
+        "sources": [("XC1.ogg", "wren", "Ada Lark", "CC0", "u")],
+    }
+    return Checkpoint(Segmenter(config, MelConfig()).eval(), content)
+
+
+@pytest.fixture(scope="module")
+def with_bird(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    out = tmp_path_factory.mktemp("bundles") / "with_bird"
+    return write_bundle(checkpoint, out, threshold=0.4, evaluation="none")
+
+
+@torch.no_grad()
+def test_the_head_gives_the_classes_and_then_any_bird(
+    checkpoint: Checkpoint, with_bird: Bundle
+) -> None:
+    assert (len(with_bird.labels), with_bird.any_bird, with_bird.outputs) == (2, True, 3)
+    tokens = torch.randn(1, 48, 32, generator=torch.Generator().manual_seed(1))
+    expected = checkpoint.net.head(tokens)[0, :, :3].numpy()
+    found = Networks(with_bird).attend(tokens[0].numpy())
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_scores_carry_any_bird_and_rows_do_not(
+    with_bird: Bundle, birdrec: Birdrec, birdlike: MakeSound, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "a.wav", birdlike(12.0), 32_000)
+    command = ("scan", tmp_path / "a.wav", "--model", with_bird.path, "--scores", "--out")
+    low = ("--threshold", "0.01")
+    for name in ("one", "one", "two"):  # the second time from what was kept
+        assert birdrec(*command, tmp_path / name, *low).returncode == 0
+    with np.load(tmp_path / "one" / "scores" / "a.wav.npz") as kept:
+        assert kept["scores"].shape == (3, 2)
+        assert (kept["bird"].shape, kept["bird"].dtype) == ((3,), np.float32)
+        assert ((kept["bird"] > 0) & (kept["bird"] < 1)).all()
+        assert list(kept["labels"]) == CORE
+        bird = kept["bird"]
+    with np.load(tmp_path / "two" / "scores" / "a.wav.npz") as again:
+        np.testing.assert_array_equal(again["bird"], bird)
+    for table in ("detections.csv", "chunks.csv", "events.csv"):
+        text = (tmp_path / "one" / table).read_text("utf-8")
+        assert "wren" in text
+        assert ANY_BIRD not in text.replace("birds", "")
+    run = json.loads((tmp_path / "one" / "run.json").read_text("utf-8"))
+    assert set(run["thresholds"]) == set(CORE)
+
+
+def test_a_model_without_it_gives_no_such_scores(
+    birdrec: Birdrec, bundle: Bundle, birdlike: MakeSound, tmp_path: Path
+) -> None:
+    if bundle.any_bird:
+        pytest.skip("the packaged model has it")
+    soundfile.write(tmp_path / "a.wav", birdlike(5.0), 32_000)
+    assert birdrec("scan", tmp_path / "a.wav", "--scores", "--out", tmp_path / "o").returncode == 0
+    with np.load(tmp_path / "o" / "scores" / "a.wav.npz") as kept:
+        assert "bird" not in kept
+
+
+def test_a_bundle_that_promises_it_and_has_it_not_is_refused(
+    with_bird: Bundle, tmp_path: Path
+) -> None:
+    details = {**with_bird.details, "head": {**with_bird.details["head"], "any_bird": False}}
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    for name in ("encoder.onnx", "head.onnx"):
+        (wrong / name).write_bytes((with_bird.path / name).read_bytes())
+    (wrong / "model.json").write_text(json.dumps(details))
+    with pytest.raises(ModelError, match="promises"):
+        Networks(read_bundle(wrong))
