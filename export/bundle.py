@@ -16,6 +16,7 @@ from export.to_onnx import export_encoder, export_head
 from recorder import __version__
 from recorder.detect.bundle import SCHEMA_VERSION, Bundle, read_bundle
 from recorder.detect.mel import MelConfig
+from recorder.detect.postprocess import ANY_BIRD_EXPONENT
 from recorder.errors import ModelError, UsageError
 from train.backbones import dependency_tokens, probe_shape
 from train.scenes import ANY_BIRD
@@ -124,6 +125,7 @@ def _write_graphs(
             "window_tokens": WINDOW_TOKENS,
             "hop_tokens": HOP_TOKENS,
             "any_bird": checkpoint.any_bird,
+            "any_bird_exponent": ANY_BIRD_EXPONENT if checkpoint.any_bird else 0.0,
         },
         "labels": [
             {

@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from export.bundle import Checkpoint, write_bundle
 from recorder.detect.bundle import Bundle, read_bundle
 from recorder.detect.inference import Networks
-from recorder.detect.mel import MelConfig
+from recorder.detect.mel import MelConfig, log_mel, samples_needed
+from recorder.detect.pipeline import Pipeline
+from recorder.detect.postprocess import chunk_probabilities, gated
 from recorder.errors import ModelError
 from train.scenes import ANY_BIRD
 from train.segmenter import Segmenter, SegmenterConfig
@@ -58,12 +61,54 @@ def test_the_head_gives_the_classes_and_then_any_bird(
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+def test_any_bird_gates_the_species_in_a_scan(
+    checkpoint: Checkpoint, with_bird: Bundle, birdlike: MakeSound
+) -> None:
+    """Against the torch net on the whole recording, and the formula written out."""
+    sound = birdlike(10.0)
+    pipeline = Pipeline(Networks(with_bird))
+    results = [*pipeline.push(sound), *pipeline.finish()]
+    padded = np.pad(sound, (0, samples_needed(32, with_bird.mel) - len(sound)))
+    with torch.no_grad():
+        logits = checkpoint.net(torch.from_numpy(log_mel(padded, 32, with_bird.mel)[None]))
+    plain = chunk_probabilities(logits[0, :, :3].numpy())
+    for result, row in zip(results, plain, strict=True):
+        np.testing.assert_allclose(result.scores[2], row[2], atol=1e-4)
+        np.testing.assert_allclose(result.scores[:2], row[:2] * row[2], atol=1e-4)
+
+
+def test_gating_is_off_without_the_output_or_with_exponent_0() -> None:
+    values = np.array([[0.5, 0.8, 0.25]], np.float32)
+    np.testing.assert_array_equal(gated(values, 3, 1.0), values)
+    np.testing.assert_array_equal(gated(values, 2, 0.0), values)
+    np.testing.assert_allclose(gated(values, 2, 0.5), [[0.25, 0.4, 0.25]])
+    assert values[0, 0] == 0.5
+
+
+@pytest.mark.parametrize("exponent", [-1.0, 11.0, float("nan")])
+def test_an_exponent_out_of_range_is_refused(
+    with_bird: Bundle, tmp_path: Path, exponent: float
+) -> None:
+    head = {**with_bird.details["head"], "any_bird_exponent": exponent}
+    wrong = _copy(with_bird, tmp_path / "wrong", {**with_bird.details, "head": head})
+    with pytest.raises(ModelError, match="any_bird_exponent"):
+        read_bundle(wrong)
+
+
+def _copy(bundle: Bundle, folder: Path, details: dict[str, Any]) -> Path:
+    folder.mkdir()
+    for name in ("encoder.onnx", "head.onnx"):
+        (folder / name).write_bytes((bundle.path / name).read_bytes())
+    (folder / "model.json").write_text(json.dumps(details))
+    return folder
+
+
 def test_scores_carry_any_bird_and_rows_do_not(
     with_bird: Bundle, birdrec: Birdrec, birdlike: MakeSound, tmp_path: Path
 ) -> None:
     soundfile.write(tmp_path / "a.wav", birdlike(12.0), 32_000)
     command = ("scan", tmp_path / "a.wav", "--model", with_bird.path, "--scores", "--out")
-    low = ("--threshold", "0.01")
+    low = ("--threshold", "0.001")
     for name in ("one", "one", "two"):  # the second time from what was kept
         assert birdrec(*command, tmp_path / name, *low).returncode == 0
     with np.load(tmp_path / "one" / "scores" / "a.wav.npz") as kept:
@@ -97,10 +142,5 @@ def test_a_bundle_that_promises_it_and_has_it_not_is_refused(
     with_bird: Bundle, tmp_path: Path
 ) -> None:
     details = {**with_bird.details, "head": {**with_bird.details["head"], "any_bird": False}}
-    wrong = tmp_path / "wrong"
-    wrong.mkdir()
-    for name in ("encoder.onnx", "head.onnx"):
-        (wrong / name).write_bytes((with_bird.path / name).read_bytes())
-    (wrong / "model.json").write_text(json.dumps(details))
     with pytest.raises(ModelError, match="promises"):
-        Networks(read_bundle(wrong))
+        Networks(read_bundle(_copy(with_bird, tmp_path / "wrong", details)))

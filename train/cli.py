@@ -46,8 +46,8 @@ def folds(
 
     Clips that have a fold in the table keep it; new ones are added.
     """
-    from train.dataset import read_dataset
-    from train.folds import FOLDS, key, make_folds, read_folds, write_folds
+    from train.dataset import key, read_dataset
+    from train.folds import FOLDS, make_folds, read_folds, write_folds
 
     path = out or dataset / FOLDS
     data = read_dataset(dataset)

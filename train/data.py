@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +20,9 @@ from recorder.detect.mel import (
 )
 from recorder.errors import AudioFileError, ConfigError
 from recorder.sound.audiofile import read_mono, read_with_remark
-from train.dataset import Clip, audio_below
+from train.dataset import Clip, audio_below, key
 from train.denoise import denoised
+from train.hand_labels import HandLabel, without_voice
 
 _SMOOTH_FRAMES = 9
 _RISE_FLOOR = 0.5
@@ -42,11 +43,22 @@ class Recording:
     samples: NDArray[np.int16]  # 32 kHz mono, full scale 32767
     loudness: NDArray[np.float32]  # [frames], hop 312.5 samples: 0 quiet, 1 among the loudest
     calls: NDArray[np.int16]  # `samples` without their own steady noise
+    nocall: NDArray[np.bool_] | None = None  # [frames], where somebody heard that nothing calls
 
     @property
     def active(self) -> NDArray[np.bool_]:
         """[frames]: where anything is heard."""
         return np.asarray(self.loudness > ACTIVE_LOUDNESS)
+
+    def is_nocall(self, begin: int, length: int) -> bool:
+        """Whether all of the recording between these samples lies where nothing calls (§2.2)."""
+        if self.nocall is None:
+            return False
+        first, last = (
+            max(0, edge) * FRAMES_PER_TOKEN // TOKEN_SAMPLES for edge in (begin, begin + length)
+        )
+        inside = self.nocall[first:last]
+        return bool(len(inside) and inside.all())
 
     def own_noise(self, places: NDArray[np.intp]) -> NDArray[np.float32]:
         """What is left of the recording without its calls, at these samples."""
@@ -86,8 +98,14 @@ class Loaded:
     """Among the recordings, as far as they can be read."""
 
 
-def load_recordings(clips: Iterable[Clip], mel: MelConfig) -> Loaded:
-    """Decode every clip; a bad file stops nothing, and is named with its reason."""
+def load_recordings(
+    clips: Iterable[Clip], mel: MelConfig, hand_labels: Mapping[str, HandLabel] | None = None
+) -> Loaded:
+    """Decode every clip; a bad file stops nothing, and is named with its reason.
+
+    What somebody marked as a human voice is cut out, and where they marked that nothing calls
+    no frame is loud (§2.2).
+    """
     loaded = Loaded([], {}, {})
     for clip in clips:
         try:
@@ -97,7 +115,12 @@ def load_recordings(clips: Iterable[Clip], mel: MelConfig) -> Loaded:
             continue
         if remark:
             loaded.damaged[clip.path] = remark
-        loaded.recordings.append(_recording(clip, samples, mel))
+        label = (hand_labels or {}).get(key(clip), HandLabel())
+        samples, nocall = without_voice(samples, label, SAMPLE_RATE_HZ)
+        if not len(samples):
+            loaded.unusable[clip.path] = "its hand label says that all of it is a human voice"
+            continue
+        loaded.recordings.append(_recording(clip, samples, nocall, mel))
     return loaded
 
 
@@ -150,13 +173,23 @@ def loudness(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     return share.astype(np.float32, copy=False)
 
 
-def _recording(clip: Clip, samples: NDArray[np.float32], mel: MelConfig) -> Recording:
+def _recording(
+    clip: Clip, samples: NDArray[np.float32], nocall: NDArray[np.bool_], mel: MelConfig
+) -> Recording:
     tokens = -(-len(samples) // TOKEN_SAMPLES)
     padded = np.pad(samples, (0, max(0, samples_needed(tokens, mel) - len(samples))))
     frames = len(samples) * FRAMES_PER_TOKEN // TOKEN_SAMPLES
     loud = loudness(log_mel(padded, tokens, mel)[: max(1, frames)])
+    begins = np.minimum(np.arange(len(loud)) * TOKEN_SAMPLES // FRAMES_PER_TOKEN, len(nocall) - 1)
+    silent = nocall[begins]
     kept = _to_int16(samples)
-    return Recording(clip, kept, loud, denoised(kept))
+    return Recording(
+        clip,
+        kept,
+        np.where(silent, np.float32(0.0), loud),
+        denoised(kept),
+        silent if silent.any() else None,
+    )
 
 
 def _to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:

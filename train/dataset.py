@@ -87,6 +87,11 @@ def read_dataset(folder: Path) -> Dataset:
     return dataset
 
 
+def key(clip: Clip) -> str:
+    """LABEL/FILE: what tables call a clip, for file names alone may repeat."""
+    return f"{clip.label}/{clip.path.name}"
+
+
 def read_split(folder: Path) -> dict[str, str] | None:
     """`train` or `val` for each file name in `split_by_session.csv`; None without such a table."""
     path = folder / SPLIT

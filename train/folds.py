@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from recorder.errors import ConfigError, UsageError
-from train.dataset import Clip, Dataset, read_table
+from train.dataset import Clip, Dataset, key, read_table
 
 FOLDS = "folds.csv"
 _COLUMNS = ("filename", "primary_label", "session", "fold")
@@ -38,11 +38,6 @@ class Folds:
         for clip in sorted(clips, key=key):
             rows.setdefault(clip.label, [0] * self.count)[self.of[key(clip)]] += 1
         return rows
-
-
-def key(clip: Clip) -> str:
-    """What a clip is called in the table: file names alone may repeat."""
-    return f"{clip.label}/{clip.path.name}"
 
 
 def make_folds(dataset: Dataset, count: int, *, seed: int, kept: Mapping[str, int]) -> Folds:

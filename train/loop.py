@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from recorder.detect.mel import TOKENS_PER_CHUNK, MelConfig
 from recorder.detect.metrics import any_bird_auc, best_threshold, evaluate
+from recorder.detect.postprocess import ANY_BIRD_EXPONENT, gated
 from recorder.errors import ConfigError
 from train.augment import colour_and_mask
 from train.backbones import as_float32
@@ -165,6 +166,8 @@ class Judge:
             return logits[0].numpy()
 
         every = np.concatenate(score_soundscapes(self._log_mels, token_logits))
+        if self._any_bird:
+            every = gated(every, self._classes, ANY_BIRD_EXPONENT)
         scores = every[:, : self._classes]
         truth, known = stacked(self._soundscapes)
         threshold = best_threshold(scores, truth, known)

@@ -12,7 +12,8 @@ from recorder.detect.mel import MelConfig
 from recorder.errors import ConfigError
 from train.config import TrainConfig
 from train.data import Noise, Recording, load_noise, load_recordings, other_birds
-from train.dataset import Clip, Dataset, core_labels, read_dataset, read_split
+from train.dataset import Clip, Dataset, core_labels, key, read_dataset, read_split
+from train.hand_labels import HAND_LABELS, read_hand_labels
 from train.scenes import ANY_BIRD
 
 Say = Callable[[str], None]
@@ -50,7 +51,11 @@ def gather(config: TrainConfig, config_path: Path, mel: MelConfig, *, say: Say) 
         say(line)
     clips = training_clips(dataset, config.labels_excluded)
     strangers = other_birds([here / folder for folder in config.other_birds], ANY_BIRD)
-    loaded = load_recordings([*clips, *strangers], mel)
+    hand_labels = read_hand_labels(dataset.folder / HAND_LABELS)
+    loaded = load_recordings([*clips, *strangers], mel, hand_labels)
+    strays = sorted(set(hand_labels) - {key(clip) for clip in dataset.clips})
+    if strays:
+        say(f"{len(strays)} rows of {HAND_LABELS} name no clip, the first {strays[0]}")
     _tell(loaded.unusable, "cannot be used", say)
     _tell(loaded.damaged, "are damaged, and used as far as they can be read", say)
     used = Counter(one.clip.label for one in loaded.recordings if one.clip.label != ANY_BIRD)
@@ -69,6 +74,7 @@ def gather(config: TrainConfig, config_path: Path, mel: MelConfig, *, say: Say) 
         {
             "clips_used": dict(sorted(used.items())),
             "labels_without_a_clip": gone,
+            "hand_labels_of_no_clip": strays,
             "listed_without_audio": [str(path) for path in dataset.missing],
             "audio_not_listed": [str(path) for path in dataset.unlisted],
             "unusable": {str(path): reason for path, reason in loaded.unusable.items()},
@@ -90,7 +96,7 @@ def training_clips(dataset: Dataset, excluded: Iterable[str]) -> list[Clip]:
 
 def _part(split: dict[str, str], clip: Clip) -> str | None:
     """A split may name `FILE`, or `LABEL/FILE` where file names repeat."""
-    return split.get(f"{clip.label}/{clip.path.name}", split.get(clip.path.name))
+    return split.get(key(clip), split.get(clip.path.name))
 
 
 def _tell(files: dict[Path, str], what: str, say: Say) -> None:

@@ -156,6 +156,8 @@ class SceneMaker:
             crop = recording.piece(begin, length, own_noise=self._own_share(rng))
             crop = vary(rng, crop, config.vary)
             mix += crop * np.float32(gain * wanted_level / loud_level(crop))
+            if recording.is_nocall(begin, length):
+                continue
             for label in recording.clip.secondary_labels:
                 if label in self._index and chunks >= config.secondary_chunks:
                     column = self._index[label]

@@ -49,6 +49,8 @@ class Bundle:
     """How far apart the windows of a longer recording start; 960 = 5 minutes."""
     any_bird: bool
     """The head has one output more, the last: does any bird call, known or not?"""
+    any_bird_exponent: float
+    """How much that output gates the classes, see `postprocess.gated`; 0 = not at all."""
     sha256: str
     """Of `model.json`, which holds the hashes of the graphs: one name for the whole model."""
     details: dict[str, Any]
@@ -126,6 +128,7 @@ def _bundle(path: Path, details: dict[str, Any], sha256: str) -> Bundle:
         window_tokens=int(details["head"]["window_tokens"]),
         hop_tokens=int(details["head"]["hop_tokens"]),
         any_bird=bool(details["head"].get("any_bird", False)),
+        any_bird_exponent=float(details["head"].get("any_bird_exponent", 0.0)),
         sha256=sha256,
         details=details,
     )
@@ -134,6 +137,11 @@ def _bundle(path: Path, details: dict[str, Any], sha256: str) -> Bundle:
 
 
 def _check_windows(bundle: Bundle) -> None:
+    if not 0.0 <= bundle.any_bird_exponent <= 10.0:
+        raise ModelError(
+            f"{bundle.path / 'model.json'}: any_bird_exponent {bundle.any_bird_exponent} must lie "
+            "between 0 and 10"
+        )
     if bundle.halo_tokens < 0 or bundle.width < 1:
         raise ModelError(f"{bundle.path / 'model.json'}: negative halo_tokens or empty width")
     wrong = (

@@ -18,7 +18,7 @@ from recorder.detect.mel import (
     TOKENS_PER_CHUNK,
     LogMelStream,
 )
-from recorder.detect.postprocess import chunk_probabilities, sigmoid
+from recorder.detect.postprocess import chunk_probabilities, gated, sigmoid
 from recorder.detect.window import SettledWindows
 from recorder.errors import ModelError
 
@@ -50,7 +50,9 @@ class Pipeline:
         self._tokens = TokenStream(networks, tile_tokens)
         self._windows = SettledWindows(
             networks.attend,
-            chunk_probabilities,
+            lambda logits: gated(
+                chunk_probabilities(logits), len(bundle.labels), bundle.any_bird_exponent
+            ),
             window_tokens=bundle.window_tokens,
             hop_tokens=bundle.hop_tokens,
         )

@@ -12,6 +12,8 @@ from recorder.detect.mel import TOKENS_PER_CHUNK
 
 SOFT_MAXIMUM = 5.0
 """r of the log-sum-exp that stands for "somewhere in these tokens" (§2.3)."""
+ANY_BIRD_EXPONENT = 1.0
+"""How much the output for any bird gates the classes, see `gated`."""
 _HALF_CHUNK = TOKENS_PER_CHUNK // 2
 
 Floats = NDArray[np.float32]
@@ -54,6 +56,20 @@ def chunk_probabilities(logits: Floats) -> Floats:
         weight[:-1] += 0.25
     smoothed: Floats = (total / weight).astype(np.float32)
     return smoothed
+
+
+def gated(probabilities: Floats, classes: int, exponent: float) -> Floats:
+    """Each class times any bird ** exponent: [chunks, outputs] to [chunks, outputs].
+
+    What calls can only be a species if it is a bird: with exponent 1 the class is read as
+    P(species | bird). The output after the classes is any bird and stays as it is; without it, or
+    with exponent 0, nothing changes. Not in the paper.
+    """
+    if probabilities.shape[1] == classes or exponent == 0.0:
+        return probabilities
+    result = probabilities.copy()
+    result[:, :classes] *= probabilities[:, classes : classes + 1] ** np.float32(exponent)
+    return result
 
 
 def _probabilities(logits: Floats) -> Floats:
