@@ -18,6 +18,7 @@ from recorder.detect.metrics import (
     per_class,
     pooled_f1,
     roc_auc,
+    row_f1_at_nocall_share,
     row_wise_f1,
 )
 
@@ -149,3 +150,16 @@ def test_any_bird_is_judged_by_rows_with_a_call_and_rows_surely_without() -> Non
     # The last row may hold a call: its high score is no mistake.
     scores = np.array([0.9, 0.5, 0.6, 0.1, 1.0], np.float32)
     assert any_bird_auc(scores, truth, known) == pytest.approx(0.75)
+
+
+def test_row_wise_f1_at_another_share_of_nocall_reweighs_the_rows() -> None:
+    truth = np.array([[1, 0], [1, 0], [0, 0], [0, 0]], bool)
+    predicted = np.array([[1, 0], [0, 0], [0, 0], [0, 1]], bool)
+    known = np.ones_like(truth)
+    # One of two calls is found; one of two silent rows stays silent.
+    assert row_f1_at_nocall_share(predicted, truth, known, 0.5) == pytest.approx(
+        row_wise_f1(predicted, truth, known)
+    )
+    all_right = np.array([[1, 0], [0, 0], [0, 0], [0, 0]], bool)
+    assert row_f1_at_nocall_share(all_right, truth, known, 0.9) == pytest.approx(0.95)
+    assert np.isnan(row_f1_at_nocall_share(predicted[:2], truth[:2], known[:2], 0.5))

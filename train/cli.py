@@ -81,6 +81,12 @@ def evaluate(
         typer.echo(json.dumps(result.to_dict(), indent=1))
         return
     typer.echo(f"{result.scores}; always nocall: row-wise F1 {result.nocall_row_f1:.3f}")
+    ends = ", ".join(f"{name} {a:.3f}-{b:.3f}" for name, (a, b) in result.intervals.items())
+    typer.echo(f"95 % by a bootstrap over the soundscapes: {ends}")
+    shares = ", ".join(f"{a} {f1:.3f}" for a, f1 in result.row_f1_at_nocall_share.items())
+    typer.echo(f"row-wise F1 at other shares of nocall: {shares}")
+    if result.bird_auc is not None:
+        typer.echo(f"any bird, call against nocall: AUC {result.bird_auc:.3f}")
     for label, figures in result.species.items():
         ap, auc = figures["average_precision"], figures["auc"]
         typer.echo(f"{label:28s} {figures['rows']:4.0f} rows  AP {ap:.3f}  AUC {auc:.3f}")

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recorder.detect.metrics import Scores, any_bird_auc, evaluate, per_class
+from recorder.detect.metrics import (
+    Scores,
+    any_bird_auc,
+    evaluate,
+    per_class,
+    row_f1_at_nocall_share,
+)
 from recorder.errors import ConfigError
 from train.soundscapes import Soundscape, read_soundscapes, stacked
 
 Floats = NDArray[np.float32]
+
+_DRAWS = 500
+_NOCALL_SHARES = (0.5, 0.65, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,10 @@ class Evaluation:
     species: dict[str, dict[str, float]]
     bird_auc: float | None
     """Of the output for any bird, call against nocall; None when the model has none."""
+    intervals: dict[str, tuple[float, float]]
+    """95 % intervals of the four figures, by a bootstrap over the soundscapes."""
+    row_f1_at_nocall_share: dict[str, float]
+    """What the row-wise F1 would be with more or fewer silent rows."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -36,6 +49,8 @@ class Evaluation:
             "nocall_share": self.nocall_share,
             "always_nocall_row_f1": self.nocall_row_f1,
             **({} if self.bird_auc is None else {"bird_auc": self.bird_auc}),
+            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
+            "row_f1_at_nocall_share": self.row_f1_at_nocall_share,
             "thresholds": self.thresholds,
             "species": self.species,
         }
@@ -73,7 +88,34 @@ def evaluate_scan(out: Path, dataset: Path) -> Evaluation:
             if truth[:, index].any()
         },
         any_bird_auc(np.concatenate(birds), truth, known) if birds else None,
+        bootstrap_intervals(shifted, soundscapes),
+        {
+            f"{share:g}": row_f1_at_nocall_share(shifted >= 0.0, truth, known, share)
+            for share in _NOCALL_SHARES
+        },
     )
+
+
+def bootstrap_intervals(
+    shifted: Floats, soundscapes: list[Soundscape], *, draws: int = _DRAWS, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """95 % intervals of the four figures when whole soundscapes are drawn with replacement.
+
+    Rows of one soundscape share birds, microphone and weather: drawing rows would flatter.
+    `shifted` [rows, classes] are the scores minus their thresholds, in the soundscapes' order.
+    """
+    lengths = [len(one.truth) for one in soundscapes]
+    parts = np.split(shifted, np.cumsum(lengths)[:-1])
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(draws):
+        drawn = rng.integers(len(soundscapes), size=len(soundscapes))
+        truth, known = stacked([soundscapes[one] for one in drawn])
+        scores = np.concatenate([parts[one] for one in drawn])
+        found.append(list(vars(evaluate(scores, truth, known, 0.0)).values()))
+    low, high = np.nanquantile(found, (0.025, 0.975), axis=0).tolist()
+    names = [field.name for field in fields(Scores)]
+    return {name: (a, b) for name, a, b in zip(names, low, high, strict=True)}
 
 
 def _scores(out: Path, soundscape: Soundscape, labels: list[str]) -> tuple[Floats, Floats | None]:

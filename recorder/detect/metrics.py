@@ -33,15 +33,31 @@ class Scores:
 
 
 def row_wise_f1(predicted: Bools, truth: Bools, known: Bools) -> float:
-    """2TP / (2TP + FP + FN) per row with `nocall` as a token, averaged over rows (§1).
+    """`row_f1s`, averaged over the rows (§1).
 
     "Always nocall" scores the share of silent rows: state `pooled_f1` beside it.
     """
+    return float(row_f1s(predicted, truth, known).mean())
+
+
+def row_f1_at_nocall_share(
+    predicted: Bools, truth: Bools, known: Bools, nocall_share: float
+) -> float:
+    """What `row_wise_f1` would be if this share of the rows were silent; NaN without both kinds."""
+    each = row_f1s(predicted, truth, known)
+    silent = ~(truth & known).any(axis=1)
+    if silent.all() or not silent.any():
+        return float("nan")
+    return float(nocall_share * each[silent].mean() + (1 - nocall_share) * each[~silent].mean())
+
+
+def row_f1s(predicted: Bools, truth: Bools, known: Bools) -> Floats:
+    """2TP / (2TP + FP + FN) of each row with `nocall` as a token (§1), [rows]."""
     predicted, truth = predicted & known, truth & known
     silent_predicted, silent = ~predicted.any(axis=1), ~truth.any(axis=1)
     hits = (predicted & truth).sum(axis=1) + (silent_predicted & silent)
     tokens = predicted.sum(axis=1) + silent_predicted + truth.sum(axis=1) + silent
-    return float((2.0 * hits / tokens).mean())
+    return np.asarray(2.0 * hits / tokens)
 
 
 def pooled_f1(predicted: Bools, truth: Bools, known: Bools) -> float:
