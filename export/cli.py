@@ -27,10 +27,12 @@ def onnx(
     out: Annotated[Path, typer.Option(help="The bundle's folder; its name names the model.")],
     dataset: Annotated[
         Path | None,
-        typer.Option(help="Its labelled soundscapes tune the threshold (BirdCLEF layout)."),
+        typer.Option(
+            help="Its labelled soundscapes tune the threshold [default: what judged the training]."
+        ),
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="The threshold, where no soundscapes can tune it.")
+        float | None, typer.Option(help="A threshold of your own, for all species.")
     ] = None,
     licence: Annotated[
         str, typer.Option(help="Of the weights [default: by the recordings'].")
@@ -42,33 +44,34 @@ def onnx(
     """Write a bundle: two ONNX graphs, model.json with the tuned threshold, and a model card."""
     from export.bundle import read_checkpoint, write_bundle
     from recorder.detect.mel import MelConfig
-    from train.loop import Judge
+    from train.judge import dataset_judge
 
-    _check_threshold(dataset, threshold)
+    if threshold is not None and not 0.0 < threshold < 1.0:
+        raise UsageError(f"--threshold {threshold} must lie between 0 and 1")
     text = _read_notes(notes)
     trained = read_checkpoint(checkpoint)
-    evaluation = "none: no labelled soundscapes were at hand; its maker chose the threshold"
+    figures, judged_by = trained.content.get("figures", {}), trained.content.get("judged_by", "")
     if dataset is not None:
-        figures = Judge(dataset, trained.core, MelConfig(), any_bird=trained.any_bird).judge(
-            trained.net
+        judge = dataset_judge(dataset, trained.core, MelConfig(), any_bird=trained.any_bird)
+        figures, judged_by = judge.judge(trained.net), f"the labelled soundscapes of {dataset.name}"
+    if threshold is not None:
+        figures = {**figures, "threshold": threshold}
+    if "threshold" not in figures:
+        raise UsageError(
+            f"nothing judged {checkpoint}, so its threshold is not known: give --threshold, or "
+            "--dataset with labelled soundscapes that tune it"
         )
-        evaluation = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-        threshold = figures["threshold"]
-    assert threshold is not None
+    evaluation = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
     bundle = write_bundle(
-        trained, out, threshold=threshold, evaluation=evaluation, licence=licence, notes=text
+        trained,
+        out,
+        threshold=figures["threshold"],
+        evaluation=f"{evaluation} (by {judged_by or 'nothing'})",
+        licence=licence,
+        notes=text,
     )
     size_mb = sum(entry["bytes"] for entry in bundle.details["files"].values()) / 1e6
     typer.echo(f"{bundle.path}: {len(bundle.labels)} species, {size_mb:.1f} MB, {evaluation}")
-
-
-def _check_threshold(dataset: Path | None, threshold: float | None) -> None:
-    if (dataset is None) == (threshold is None):
-        raise UsageError(
-            "give either --dataset, whose labelled soundscapes tune the threshold, or --threshold"
-        )
-    if threshold is not None and not 0.0 < threshold < 1.0:
-        raise UsageError(f"--threshold {threshold} must lie between 0 and 1")
 
 
 def _read_notes(path: Path | None) -> str:

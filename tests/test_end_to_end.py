@@ -14,7 +14,8 @@ from recorder.detect.metrics import pooled_f1
 from recorder.scan import ScanOptions, run_scan
 from train import toys
 from train.config import TrainConfig
-from train.loop import Judge, fit
+from train.judge import dataset_judge
+from train.loop import fit
 from train.scenes import SceneConfig
 from train.soundscapes import read_soundscapes, stacked
 from train.vary import VaryConfig
@@ -79,7 +80,7 @@ def _f1_on_unheard_soundscapes(folder: Path, config: TrainConfig) -> float:
     """Pooled F1 of a scan with a model trained, exported and tuned in `folder`."""
     dataset = _toy_world(folder / "lab", clips_per_species=5, soundscape_s=60.0, seed=config.seed)
     trained = read_checkpoint(fit(config, folder / "lab" / "toy.toml", folder / "run"))
-    figures = Judge(dataset, trained.core, MelConfig()).judge(trained.net)
+    figures = dataset_judge(dataset, trained.core, MelConfig()).judge(trained.net)
     bundle = write_bundle(
         trained, folder / "toy", threshold=figures["threshold"], evaluation="see the test"
     )

@@ -51,15 +51,28 @@ def test_without_soundscapes_the_maker_names_the_threshold(
     details = json.loads((tmp_path / "toys" / "model.json").read_text("utf-8"))
     assert {label["threshold"] for label in details["labels"]} == {0.4}
     assert details["licence"] == "CC0"
-    assert details["training"]["evaluation"].startswith("none")
+    assert details["training"]["evaluation"] == "threshold 0.400 (by nothing)"
     assert "Toys alone." in (tmp_path / "toys" / "MODEL_CARD.md").read_text("utf-8")
+
+
+def test_what_judged_the_training_gives_the_threshold(
+    checkpoint: Path, birdrec: Birdrec, tmp_path: Path
+) -> None:
+    judged = tmp_path / "judged.pt"
+    more = {"judged_by": "composed soundscapes", "figures": {"threshold": 0.25, "cmap": 0.5}}
+    torch.save({**torch.load(checkpoint, weights_only=True), **more}, judged)
+    done = birdrec("export", "onnx", judged, "--out", tmp_path / "toys")
+    assert done.returncode == 0, done.stderr
+    details = json.loads((tmp_path / "toys" / "model.json").read_text("utf-8"))
+    assert {label["threshold"] for label in details["labels"]} == {0.25}
+    said = "threshold 0.250, cmap 0.500 (by composed soundscapes)"
+    assert details["training"]["evaluation"] == said
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((), "either --dataset"),
-        (("--dataset", "data", "--threshold", "0.4"), "either --dataset"),
+        ((), "nothing judged"),
         (("--threshold", "1.5"), "must lie between 0 and 1"),
         (("--threshold", "0.4", "--notes", "nowhere.md"), "nowhere.md cannot be read"),
     ],

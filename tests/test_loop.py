@@ -17,7 +17,7 @@ from recorder.detect.mel import MelConfig, samples_needed
 from recorder.errors import ConfigError
 from train import loop
 from train.config import TrainConfig
-from train.loop import Judge, SceneBatches, WeightAverage, fit
+from train.loop import SceneBatches, WeightAverage, fit
 from train.scenes import Scene
 from train.toys import write_toy_dataset
 
@@ -168,19 +168,6 @@ def test_the_two_precisions_start_with_almost_the_same_loss() -> None:
         loss = loop._loss(net, loop.TorchLogMel(MelConfig()), batch, config, 0)
         losses.append(loss.item())
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
-
-
-def test_the_judge_scores_the_same_net_the_same_twice(lab: Path) -> None:
-    judge = Judge(lab / "data", ["toy_trill", "toy_upsweep"], MelConfig())
-    net = torch.nn.Sequential(_TokensOfFrames(), torch.nn.Linear(128, 3)).eval()
-    first = judge.judge(net)
-    assert first == judge.judge(net)
-    assert {"threshold", "row_f1", "pooled_f1", "cmap", "macro_auc"} == first.keys()
-
-
-class _TokensOfFrames(torch.nn.Module):
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        return frames[:, ::32]
 
 
 def test_a_batch_depends_on_its_number_and_the_seed_alone() -> None:

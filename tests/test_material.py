@@ -7,13 +7,15 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from recorder.detect.mel import MelConfig
 from recorder.errors import ConfigError
 from train.config import TrainConfig
-from train.dataset import Clip, Dataset, read_dataset
+from train.dataset import Clip, Dataset, key, read_dataset
+from train.folds import make_folds, write_folds
 from train.loop import fit
-from train.material import gather, training_clips
+from train.material import divided, gather
 from train.toys import write_toy_dataset
 
 CONFIG = TrainConfig(name="toy", dataset="data", noise=("noise",), any_bird=True)
@@ -34,7 +36,7 @@ def _clips(lab: Path) -> list[Path]:
 def test_everything_is_used_and_there_is_nothing_to_say(lab: Path) -> None:
     said: list[str] = []
     material = gather(CONFIG, lab / "toy.toml", MelConfig(), say=said.append)
-    assert said == []
+    assert said == ["judged by labelled soundscapes"]
     assert material.labels == [*material.core, "bird"]
     assert material.account["clips_used"] == dict.fromkeys(material.core, 3)
     assert len(material.clips) == 6
@@ -76,8 +78,9 @@ def test_no_clip_at_all_is_an_error(lab: Path) -> None:
 def test_without_a_split_every_clip_trains(lab: Path) -> None:
     (lab / "data" / "split_by_session.csv").unlink()
     dataset = read_dataset(lab / "data")
-    assert len(training_clips(dataset, ())) == 8
-    assert {clip.label for clip in training_clips(dataset, ["toy_trill"])} < {
+    train, held_out = divided(dataset, -1, ())
+    assert (len(train), held_out) == (8, [])
+    assert {clip.label for clip in divided(dataset, -1, ["toy_trill"])[0]} < {
         clip.label for clip in dataset.clips
     }
 
@@ -90,11 +93,58 @@ def test_a_split_tells_equal_file_names_apart_by_their_label(tmp_path: Path) -> 
         Clip(tmp_path / label / name, label)
         for label, name in (("a", "1.ogg"), ("b", "1.ogg"), ("b", "2.ogg"), ("b", "3.ogg"))
     )
-    kept = training_clips(Dataset(tmp_path, clips), ())
-    assert [(clip.label, clip.path.name) for clip in kept] == [("a", "1.ogg"), ("b", "2.ogg")]
+    train, held_out = divided(Dataset(tmp_path, clips), -1, ())
+    assert [key(clip) for clip in train] == ["a/1.ogg", "b/2.ogg"]
+    assert [key(clip) for clip in held_out] == ["b/1.ogg"]
 
 
-def test_a_folder_a_species_trains_without_soundscapes_and_says_that_nothing_judges_it(
+def test_a_fold_is_held_out_whatever_the_split_says(lab: Path) -> None:
+    dataset = read_dataset(lab / "data")
+    folds = make_folds(dataset, 2, seed=1, kept={})
+    write_folds(lab / "data" / "folds.csv", folds, dataset.clips)
+    train, held_out = divided(dataset, 1, ())
+    assert {folds.of[key(clip)] for clip in held_out} == {1}
+    assert {folds.of[key(clip)] for clip in train} == {0}
+    assert len(train) + len(held_out) == 8
+
+
+def test_a_fold_that_is_not_there_is_an_error(lab: Path) -> None:
+    dataset = read_dataset(lab / "data")
+    with pytest.raises(ConfigError, match="run birdrec train folds"):
+        divided(dataset, 0, ())
+    folds = make_folds(dataset, 2, seed=1, kept={})
+    write_folds(lab / "data" / "folds.csv", folds, dataset.clips)
+    with pytest.raises(ConfigError, match="folds 0 to 1"):
+        divided(dataset, 2, ())
+    write_folds(lab / "data" / "folds.csv", folds, dataset.clips[1:])
+    with pytest.raises(ConfigError, match="lacks 1 clips"):
+        divided(dataset, 0, ())
+
+
+def test_a_hand_label_of_no_clip_is_told(lab: Path) -> None:
+    (lab / "data" / "hand_labels.csv").write_text(
+        'row_id,human_voice,nocall,t_range\nwren/XC1.ogg,1,0,"[[0,1]]"\n'
+    )
+    said: list[str] = []
+    gather(CONFIG, lab / "toy.toml", MelConfig(), say=said.append)
+    assert "hand_labels.csv: wren/XC1.ogg is no clip" in said
+
+
+def test_without_labelled_soundscapes_the_held_out_clips_are_the_jury(lab: Path) -> None:
+    (lab / "data" / "train_soundscapes").rename(lab / "elsewhere")
+    for number in range(3):
+        copy = lab / "noise" / f"copy_{number}.ogg"
+        copy.write_bytes(next((lab / "noise").rglob("*.ogg")).read_bytes())
+    material = gather(CONFIG, lab / "toy.toml", MelConfig(), say=lambda _: None)
+    assert len(material.jury.recordings) == 2
+    assert "2 held-out recordings of 2 labels" in material.jury.words
+    # Seven backgrounds: the first and the sixth judge, and do not train.
+    assert (len(material.jury.noise), len(material.noise)) == (2, 5)
+    used = {one.clip.path for one in material.recordings}
+    assert used.isdisjoint(one.clip.path for one in material.jury.recordings)
+
+
+def test_a_folder_a_species_trains_and_says_what_judges_it(
     lab: Path,
 ) -> None:
     audio = lab / "data" / "train_short_audio"
@@ -114,6 +164,15 @@ def test_a_folder_a_species_trains_without_soundscapes_and_says_that_nothing_jud
     said: list[str] = []
     checkpoint = fit(config, lab / "toy.toml", lab / "out", say=said.append)
     assert checkpoint.is_file()
-    assert any("nothing says how good" in line for line in said)
+    assert (
+        "judged by nothing: no labelled soundscapes, and no recordings held out (fold = 0)" in said
+    )
     account = json.loads((lab / "out" / "material.json").read_text("utf-8"))
     assert sum(account["clips_used"].values()) == 8
+    # With a fold held out the same folder is judged, and the checkpoint says by what.
+    dataset = read_dataset(lab / "birds")
+    write_folds(lab / "birds" / "folds.csv", make_folds(dataset, 2, seed=1, kept={}), dataset.clips)
+    judged = fit(dataclasses.replace(config, fold=0), lab / "toy.toml", lab / "judged")
+    content = torch.load(judged, weights_only=True)
+    assert "soundscapes composed from" in content["judged_by"]
+    assert 0 < content["figures"]["threshold"] < 1

@@ -30,6 +30,8 @@ class TrainConfig:
     noise: tuple[str, ...] = ()
     """Folders of backgrounds without birds of interest, relative to the configuration file;
     without any, white and pink noise and the own noise of the clips remain."""
+    fold: int = -1
+    """This fold of `folds.csv` is held out; -1: `split_by_session.csv` decides, if there is one."""
     labels_excluded: tuple[str, ...] = ()
     """Labels whose clips are left out: unidentified birds may be any class."""
     noise_excluded: tuple[str, ...] = ()

@@ -12,28 +12,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from recorder.detect.mel import TOKENS_PER_CHUNK, MelConfig
-from recorder.detect.metrics import any_bird_auc, best_threshold, evaluate
-from recorder.detect.postprocess import ANY_BIRD_EXPONENT, gated
 from recorder.errors import ConfigError
 from train.augment import colour_and_mask
 from train.backbones import as_float32
 from train.config import TrainConfig
 from train.front_end import TorchLogMel
+from train.judge import Judge, composed_judge, dataset_judge
 from train.losses import global_loss
 from train.material import Material, Say, gather
 from train.scenes import ANY_BIRD, SceneMaker
 from train.segmenter import Segmenter, SegmenterConfig
 from train.soundscapes import (
     SOUNDSCAPES,
-    read_soundscapes,
-    score_soundscapes,
-    soundscape_log_mel,
-    stacked,
 )
 
 CHECKPOINT_NAME = "checkpoint.pt"
@@ -89,7 +83,7 @@ def fit(config: TrainConfig, config_path: Path, out: Path, *, say: Say = lambda 
         mel=mel,
         not_birds=frozenset(config.not_birds),
     )
-    judge = _judge(config_path.parent / config.dataset, material, mel, say=say)
+    judge = _judge(config, config_path, material, mel)
     net = Segmenter(_segmenter_config(config, len(material.labels)), mel)
     if config.init_from:
         start = torch.load(config_path.parent / config.init_from, weights_only=True)
@@ -120,9 +114,10 @@ def fit(config: TrainConfig, config_path: Path, out: Path, *, say: Say = lambda 
         if done % _LOG_EVERY == 0:
             _log(out, step=done, loss=loss.item(), elapsed_s=time.monotonic() - started)
         if done % config.evaluate_every == 0 or done == config.steps:
-            if judge is not None:
-                _log(out, step=done, **judge.judge(average.net))
-            _save(path, net, average, optimizer, config, done, material)
+            figures = judge.judge(average.net) if judge else {}
+            if figures:
+                _log(out, step=done, **figures)
+            _save(path, net, average, optimizer, config, done, material, figures)
     return path
 
 
@@ -148,41 +143,17 @@ class WeightAverage:
                 kept.copy_(new)
 
 
-class Judge:
-    """Scores a net on the labelled soundscapes of unseen sessions, ten minutes at once."""
-
-    def __init__(
-        self, dataset: Path, core: list[str], mel: MelConfig, *, any_bird: bool = False
-    ) -> None:
-        self._classes = len(core)
-        self._any_bird = any_bird
-        self._soundscapes = read_soundscapes(dataset, core)
-        self._log_mels = [soundscape_log_mel(one, mel) for one in self._soundscapes]
-
-    def judge(self, net: nn.Module) -> dict[str, float]:
-        def token_logits(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-            with torch.no_grad():
-                logits: Tensor = net(torch.from_numpy(frames).unsqueeze(0))
-            return logits[0].numpy()
-
-        every = np.concatenate(score_soundscapes(self._log_mels, token_logits))
-        if self._any_bird:
-            every = gated(every, self._classes, ANY_BIRD_EXPONENT)
-        scores = every[:, : self._classes]
-        truth, known = stacked(self._soundscapes)
-        threshold = best_threshold(scores, truth, known)
-        result = {"threshold": threshold, **vars(evaluate(scores, truth, known, threshold))}
-        if self._any_bird:
-            result["bird_auc"] = any_bird_auc(every[:, self._classes], truth, known)
-        return result
-
-
-def _judge(dataset: Path, material: Material, mel: MelConfig, *, say: Say) -> Judge | None:
-    """None without labelled soundscapes: then the training goes on unjudged, and says so."""
-    if not (dataset / SOUNDSCAPES).is_dir():
-        say(f"no {SOUNDSCAPES}/ in {dataset}: nothing says how good the net becomes")
-        return None
-    return Judge(dataset, material.core, mel, any_bird=ANY_BIRD in material.labels)
+def _judge(
+    config: TrainConfig, config_path: Path, material: Material, mel: MelConfig
+) -> Judge | None:
+    any_bird = ANY_BIRD in material.labels
+    jury = material.jury
+    if jury.recordings:
+        return composed_judge(jury.recordings, jury.noise, material.core, mel, any_bird=any_bird)
+    dataset = config_path.parent / config.dataset
+    if (dataset / SOUNDSCAPES).is_dir():
+        return dataset_judge(dataset, material.core, mel, any_bird=any_bird)
+    return None
 
 
 def _loss(
@@ -259,6 +230,7 @@ def _save(
     config: TrainConfig,
     step: int,
     material: Material,
+    figures: dict[str, float],
 ) -> None:
     clips = material.clips
     names = {clip.label: (clip.scientific_name, clip.common_name) for clip in clips}
@@ -269,6 +241,8 @@ def _save(
         "step": step,
         "labels": material.labels,
         "core": material.core,
+        "judged_by": material.jury.words,
+        "figures": figures,
         "names": names,
         "sources": sources,
         "net": net.state_dict(),

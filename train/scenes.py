@@ -119,15 +119,17 @@ class SceneMaker:
         """One scene of `chunks` chunks, all of it decided by `rng`."""
         length = samples_needed(chunks * TOKENS_PER_CHUNK, self._mel)
         if rng.random() < self._config.composed_share:
-            return self._composed(rng, chunks, length)
+            return self.compose(rng, chunks, _source_count(rng, chunks))
         return self._weak(rng, chunks, length)
 
-    def _composed(self, rng: np.random.Generator, chunks: int, length: int) -> Scene:
+    def compose(self, rng: np.random.Generator, chunks: int, sources: int) -> Scene:
+        """A soundscape of `chunks` chunks in which `sources` individuals call."""
         config = self._config
+        length = samples_needed(chunks * TOKENS_PER_CHUNK, self._mel)
         target = np.zeros((chunks, len(self._labels)), np.float32)
         known = np.ones_like(target)
         mix, bed_level, may_hold_birds = self._bed(rng, length)
-        for _ in range(_source_count(rng, chunks)):
+        for _ in range(sources):
             recording = self._draw(rng)
             snr_db = rng.uniform(*config.snr_db)
             for _ in range(1 + rng.poisson(chunks * CHUNK_S / 15.0) if chunks > 1 else 1):
