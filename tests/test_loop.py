@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -14,10 +16,11 @@ import pytest
 import torch
 
 from recorder.detect.mel import MelConfig, samples_needed
-from recorder.errors import ConfigError
+from recorder.errors import ConfigError, UsageError
 from train import loop
+from train.checkpoint import WeightAverage, segmenter_config
 from train.config import TrainConfig
-from train.loop import SceneBatches, WeightAverage, fit
+from train.loop import SceneBatches, fit
 from train.scenes import Scene
 from train.toys import write_toy_dataset
 
@@ -68,8 +71,8 @@ def _log(out: Path) -> list[dict[str, float]]:
 
 
 def _cut_after_first(save: Callable[..., None]) -> Callable[..., None]:
-    def saved(*arguments: Any) -> None:
-        save(*arguments)
+    def saved(*arguments: Any, **options: Any) -> None:
+        save(*arguments, **options)
         raise _PowerCutError
 
     return saved
@@ -104,7 +107,7 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_an_unbroken_one(
 ) -> None:
     out = lab / "broken"
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_save", _cut_after_first(loop._save))
+        patch.setattr(loop, "save", _cut_after_first(loop.save))
         with pytest.raises(_PowerCutError):
             fit(CONFIG, lab / "toy.toml", out)
     assert _content(out / "checkpoint.pt")["step"] == 2
@@ -114,6 +117,46 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_an_unbroken_one(
         torch.testing.assert_close(resumed["net"][name], weights, atol=1e-6, rtol=1e-5)
     for name, weights in whole["average"].items():
         torch.testing.assert_close(resumed["average"][name], weights, atol=1e-6, rtol=1e-5)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_it_and_the_run_goes_on_later(
+    lab: Path, unbroken: Path, tmp_path: Path
+) -> None:
+    written = 0
+
+    def full(descriptor: int) -> None:
+        nonlocal written
+        written += 1
+        if written == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        os_fsync(descriptor)
+
+    os_fsync = os.fsync
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UsageError, match=r"step 4 .*No space left.*the one before it stands"):
+            fit(CONFIG, lab / "toy.toml", tmp_path)
+    assert _content(tmp_path / "checkpoint.pt")["step"] == 2
+    assert not list(tmp_path.glob("*.tmp"))
+    path = fit(CONFIG, lab / "toy.toml", tmp_path)
+    for name, weights in _content(unbroken)["average"].items():
+        assert torch.equal(_content(path)["average"][name], weights)
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(UsageError, match="cannot be written to"):
+            fit(CONFIG, tmp_path / "toy.toml", out)
+
+
+def test_other_classes_do_not_go_on_from_the_checkpoint(
+    lab: Path, unbroken: Path, tmp_path: Path
+) -> None:
+    content = {**_content(unbroken), "labels": ["toy_trill", "wren"]}
+    torch.save(content, tmp_path / "checkpoint.pt")
+    with pytest.raises(ConfigError, match=r"other classes .*wren"):
+        fit(CONFIG, lab / "toy.toml", tmp_path)
 
 
 def test_a_finished_run_is_not_run_again(lab: Path, unbroken: Path) -> None:
@@ -161,7 +204,7 @@ def test_the_two_precisions_start_with_almost_the_same_loss() -> None:
     for precision in ("float32", "bfloat16"):
         config = replace(CONFIG, precision=precision)
         torch.manual_seed(0)
-        net = loop.Segmenter(loop._segmenter_config(config, 2), MelConfig())
+        net = loop.Segmenter(segmenter_config(config, 2), MelConfig())
         samples = 0.1 * torch.randn(2, samples_needed(16, MelConfig()))
         target, known = torch.ones(2, 1, 2), torch.ones(2, 1, 2)
         batch = (samples, target, known, torch.tensor([True, False]))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
+import tempfile
 import time
 from collections.abc import Iterator
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,28 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from recorder.detect.mel import TOKENS_PER_CHUNK, MelConfig
-from recorder.errors import ConfigError
+from recorder.errors import UsageError
 from train.augment import colour_and_mask
 from train.backbones import as_float32
+from train.checkpoint import (
+    CHECKPOINT_NAME,
+    Trainee,
+    WeightAverage,
+    resume,
+    save,
+    segmenter_config,
+)
 from train.config import TrainConfig
 from train.front_end import TorchLogMel
 from train.judge import Judge, composed_judge, dataset_judge
 from train.losses import global_loss
 from train.material import Material, Say, gather
 from train.scenes import ANY_BIRD, SceneMaker
-from train.segmenter import Segmenter, SegmenterConfig
+from train.segmenter import Segmenter
 from train.soundscapes import (
     SOUNDSCAPES,
 )
 
-CHECKPOINT_NAME = "checkpoint.pt"
 _LOG_EVERY = 25
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -70,7 +76,7 @@ def fit(config: TrainConfig, config_path: Path, out: Path, *, say: Say = lambda 
     """
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    out.mkdir(parents=True, exist_ok=True)
+    _make_folder(out)
     mel = MelConfig()
     material = gather(config, config_path, mel, say=say)
     _write_json(out / "material.json", material.account)
@@ -84,20 +90,13 @@ def fit(config: TrainConfig, config_path: Path, out: Path, *, say: Say = lambda 
         not_birds=frozenset(config.not_birds),
     )
     judge = _judge(config, config_path, material, mel)
-    net = Segmenter(_segmenter_config(config, len(material.labels)), mel)
-    if config.init_from:
-        start = torch.load(config_path.parent / config.init_from, weights_only=True)
-        net.load_state_dict(start["average"])
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = WeightAverage(net, config.average_decay)
-    optimizer = torch.optim.AdamW(_decay_groups(net, config.weight_decay), config.learning_rate)
-    state = {"step": 0}
+    trainee = _trainee(config, config_path, len(material.labels), mel)
+    net, average, optimizer = trainee.net, trainee.average, trainee.optimizer
     path = out / CHECKPOINT_NAME
-    if path.is_file():
-        state["step"] = _resume(path, net, average, optimizer, config, material)
+    first = resume(path, trainee, config, material) if path.is_file() else 0
     front_end = TorchLogMel(mel)
     started = time.monotonic()
-    for step, batch in _batches(SceneBatches(maker, config), state["step"]):
+    for step, batch in _batches(SceneBatches(maker, config), first):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * _schedule(step, config)
         # Dropout is decided by the step as well: a resumed run is the same run.
@@ -117,30 +116,18 @@ def fit(config: TrainConfig, config_path: Path, out: Path, *, say: Say = lambda 
             figures = judge.judge(average.net) if judge else {}
             if figures:
                 _log(out, step=done, **figures)
-            _save(path, net, average, optimizer, config, done, material, figures)
+            save(path, trainee, config, material, step=done, figures=figures)
     return path
 
 
-class WeightAverage:
-    """A moving average of the weights: the copy that is evaluated and exported."""
-
-    def __init__(self, net: nn.Module, decay: float) -> None:
-        self.net = deepcopy(net).eval()
-        self._decay = decay
-        self.updates = 0
-
-    @torch.no_grad()
-    def update(self, net: nn.Module) -> None:
-        """Blend in the current weights; young averages forget faster, so that noise drops out."""
-        self.updates += 1
-        keep = min(self._decay, self.updates / (self.updates + 10))
-        for kept, new in zip(
-            self.net.state_dict().values(), net.state_dict().values(), strict=True
-        ):
-            if kept.dtype.is_floating_point:
-                kept.lerp_(new, 1.0 - keep)
-            else:
-                kept.copy_(new)
+def _trainee(config: TrainConfig, config_path: Path, classes: int, mel: MelConfig) -> Trainee:
+    net = Segmenter(segmenter_config(config, classes), mel)
+    if config.init_from:
+        start = torch.load(config_path.parent / config.init_from, weights_only=True)
+        net.load_state_dict(start["average"])
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(_decay_groups(net, config.weight_decay), config.learning_rate)
+    return Trainee(net, WeightAverage(net, config.average_decay), optimizer)
 
 
 def _judge(
@@ -188,18 +175,6 @@ def _precision(config: TrainConfig) -> torch.dtype:
     return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
 
 
-def _segmenter_config(config: TrainConfig, classes: int) -> SegmenterConfig:
-    return SegmenterConfig(
-        classes=classes,
-        backbone=config.backbone,
-        width=config.width,
-        background_tokens=config.background_tokens,
-        pretrained=config.pretrained,
-        dropout=config.dropout,
-        skip_attention=config.skip_attention,
-    )
-
-
 def _batches(batches: SceneBatches, first_step: int) -> Iterator[tuple[int, Batch]]:
     steps = range(first_step, len(batches))
     loader = DataLoader(batches, batch_size=None, sampler=steps, num_workers=1, prefetch_factor=8)
@@ -222,66 +197,15 @@ def _decay_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     ]
 
 
-def _save(
-    path: Path,
-    net: nn.Module,
-    average: WeightAverage,
-    optimizer: torch.optim.Optimizer,
-    config: TrainConfig,
-    step: int,
-    material: Material,
-    figures: dict[str, float],
-) -> None:
-    clips = material.clips
-    names = {clip.label: (clip.scientific_name, clip.common_name) for clip in clips}
-    sources = [(clip.path.name, clip.label, clip.author, clip.licence, clip.url) for clip in clips]
-    content = {
-        "config": config.to_dict(),
-        "segmenter": _segmenter_config(config, len(material.labels)).to_dict(),
-        "step": step,
-        "labels": material.labels,
-        "core": material.core,
-        "judged_by": material.jury.words,
-        "figures": figures,
-        "names": names,
-        "sources": sources,
-        "net": net.state_dict(),
-        "average": average.net.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as stream:
-        torch.save(content, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-
-
-def _resume(
-    path: Path,
-    net: nn.Module,
-    average: WeightAverage,
-    optimizer: torch.optim.Optimizer,
-    config: TrainConfig,
-    material: Material,
-) -> int:
-    content = torch.load(path, weights_only=True)
-    if content["config"] != config.to_dict():
-        raise ConfigError(
-            f"{path} was written by another configuration: choose another --out folder, or "
-            "delete the checkpoint to start over"
-        )
-    if content["labels"] != material.labels:
-        changed = sorted(set(content["labels"]) ^ set(material.labels))
-        raise ConfigError(
-            f"{path} was written for other classes (only on one side: {', '.join(changed)}): "
-            "the dataset has changed; choose another --out folder"
-        )
-    net.load_state_dict(content["net"])
-    average.net.load_state_dict(content["average"])
-    average.updates = int(content["step"])
-    optimizer.load_state_dict(content["optimizer"])
-    return int(content["step"])
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"--out {out} cannot be written to ({error.strerror}): choose another folder"
+        ) from error
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

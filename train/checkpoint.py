@@ -1,0 +1,132 @@
+"""A checkpoint: all that a training needs to go on, and that export needs to build a bundle."""
+
+from __future__ import annotations
+
+import os
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from recorder.errors import ConfigError, UsageError
+from train.config import TrainConfig
+from train.material import Material
+from train.segmenter import Segmenter, SegmenterConfig
+
+CHECKPOINT_NAME = "checkpoint.pt"
+
+
+class WeightAverage:
+    """A moving average of the weights: the copy that is evaluated and exported."""
+
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        self.net = deepcopy(net).eval()
+        self._decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, net: nn.Module) -> None:
+        """Blend in the current weights; young averages forget faster, so that noise drops out."""
+        self.updates += 1
+        keep = min(self._decay, self.updates / (self.updates + 10))
+        for kept, new in zip(
+            self.net.state_dict().values(), net.state_dict().values(), strict=True
+        ):
+            if kept.dtype.is_floating_point:
+                kept.lerp_(new, 1.0 - keep)
+            else:
+                kept.copy_(new)
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """What changes while it learns."""
+
+    net: Segmenter
+    average: WeightAverage
+    optimizer: torch.optim.Optimizer
+
+
+def segmenter_config(config: TrainConfig, classes: int) -> SegmenterConfig:
+    """The part of the configuration that the net is built from."""
+    return SegmenterConfig(
+        classes=classes,
+        backbone=config.backbone,
+        width=config.width,
+        background_tokens=config.background_tokens,
+        pretrained=config.pretrained,
+        dropout=config.dropout,
+        skip_attention=config.skip_attention,
+    )
+
+
+def save(
+    path: Path,
+    trainee: Trainee,
+    config: TrainConfig,
+    material: Material,
+    *,
+    step: int,
+    figures: dict[str, float],
+) -> None:
+    """Write everything down: a temporary file, fsync, rename.
+
+    UsageError when it cannot be written (a full disk); the checkpoint before it stands.
+    """
+    clips = material.clips
+    content = {
+        "config": config.to_dict(),
+        "segmenter": segmenter_config(config, len(material.labels)).to_dict(),
+        "step": step,
+        "labels": material.labels,
+        "core": material.core,
+        "judged_by": material.jury.words,
+        "figures": figures,
+        "names": {clip.label: (clip.scientific_name, clip.common_name) for clip in clips},
+        "sources": [
+            (clip.path.name, clip.label, clip.author, clip.licence, clip.url) for clip in clips
+        ],
+        "net": trainee.net.state_dict(),
+        "average": trainee.average.net.state_dict(),
+        "optimizer": trainee.optimizer.state_dict(),
+    }
+    temporary = path.with_suffix(".tmp")
+    try:
+        with temporary.open("wb") as stream:
+            torch.save(content, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
+        temporary.unlink(missing_ok=True)
+        stands = "the one before it stands" if path.is_file() else "there is none yet"
+        raise UsageError(
+            f"the checkpoint of step {step} cannot be written to {path} ({error}); {stands}: "
+            "make room, and the same command goes on from there"
+        ) from error
+
+
+def resume(path: Path, trainee: Trainee, config: TrainConfig, material: Material) -> int:
+    """Bring everything back; return how many steps were done.
+
+    ConfigError when the checkpoint belongs to another configuration, or the data have changed.
+    """
+    content = torch.load(path, weights_only=True)
+    if content["config"] != config.to_dict():
+        raise ConfigError(
+            f"{path} was written by another configuration: choose another --out folder, or "
+            "delete the checkpoint to start over"
+        )
+    if content["labels"] != material.labels:
+        changed = sorted(set(content["labels"]) ^ set(material.labels))
+        raise ConfigError(
+            f"{path} was written for other classes (only on one side: {', '.join(changed)}): "
+            "the dataset has changed; choose another --out folder"
+        )
+    trainee.net.load_state_dict(content["net"])
+    trainee.average.net.load_state_dict(content["average"])
+    trainee.average.updates = int(content["step"])
+    trainee.optimizer.load_state_dict(content["optimizer"])
+    return int(content["step"])
