@@ -99,7 +99,7 @@ def test_the_log_has_a_line_of_scores_for_every_evaluation(unbroken: Path) -> No
 
 def test_no_temporary_file_stays_behind(unbroken: Path) -> None:
     names = sorted(path.name for path in unbroken.parent.iterdir())
-    assert names == ["checkpoint.pt", "log.jsonl", "material.json"]
+    assert names == ["best.pt", "checkpoint.pt", "log.jsonl", "material.json"]
 
 
 def test_a_run_that_was_stopped_ends_with_the_weights_of_an_unbroken_one(
@@ -117,6 +117,24 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_an_unbroken_one(
         torch.testing.assert_close(resumed["net"][name], weights, atol=1e-6, rtol=1e-5)
     for name, weights in whole["average"].items():
         torch.testing.assert_close(resumed["average"][name], weights, atol=1e-6, rtol=1e-5)
+
+
+def test_the_best_checkpoint_is_kept_beside_the_last_one(lab: Path, tmp_path: Path) -> None:
+    sums = iter([0.5, 0.9, 0.7, 0.8])
+
+    class Fickle:
+        def judge(self, _: torch.nn.Module) -> dict[str, float]:
+            value = next(sums)
+            names = ("threshold", "row_f1", "pooled_f1", "cmap", "macro_auc")
+            return dict.fromkeys(names, value)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_judge", lambda *_: Fickle())
+        fit(replace(CONFIG, evaluate_every=1), lab / "toy.toml", tmp_path)
+    assert (
+        _content(tmp_path / "best.pt")["step"],
+        _content(tmp_path / "checkpoint.pt")["step"],
+    ) == (2, 4)
 
 
 def test_a_full_disk_leaves_the_checkpoint_before_it_and_the_run_goes_on_later(

@@ -16,6 +16,7 @@ from train.material import Material
 from train.segmenter import Segmenter, SegmenterConfig
 
 CHECKPOINT_NAME = "checkpoint.pt"
+BEST_NAME = "best.pt"
 
 
 class WeightAverage:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,10 +17,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from recorder.detect.mel import TOKENS_PER_CHUNK, MelConfig
+from recorder.detect.metrics import Scores
 from recorder.errors import UsageError
 from train.augment import colour_and_mask
 from train.backbones import as_float32
 from train.checkpoint import (
+    BEST_NAME,
     CHECKPOINT_NAME,
     Trainee,
     WeightAverage,
@@ -72,7 +76,8 @@ def fit(config: TrainConfig, config_path: Path, out: Path, *, say: Say = lambda 
 
     Resumes from `out/checkpoint.pt` when it is there. Every `evaluate_every` steps the averaged
     weights are scored on the dataset's soundscapes and everything is written down: the log as
-    JSON lines in `out/log.jsonl`, the state in the checkpoint (temporary file, fsync, rename).
+    JSON lines in `out/log.jsonl`, the state in the checkpoint (temporary file, fsync, rename). The
+    checkpoint with the best figures is `out/best.pt` as well ("by soundscape score", METHOD.md).
     """
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -117,6 +122,9 @@ def fit(config: TrainConfig, config_path: Path, out: Path, *, say: Say = lambda 
             if figures:
                 _log(out, step=done, **figures)
             save(path, trainee, config, material, step=done, figures=figures)
+            if figures and _quality(figures) > _quality(_best_figures(out)):
+                shutil.copyfile(path, out / "best.tmp")
+                (out / "best.tmp").replace(out / BEST_NAME)
     return path
 
 
@@ -195,6 +203,20 @@ def _decay_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         {"params": matrices, "weight_decay": weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
+
+
+def _best_figures(out: Path) -> dict[str, float]:
+    path = out / BEST_NAME
+    figures: dict[str, float] = {}
+    if path.is_file():
+        figures = torch.load(path, weights_only=True)["figures"]
+    return figures
+
+
+def _quality(figures: dict[str, float]) -> float:
+    """The sum of the four figures of an evaluation; -1 without any."""
+    names = [field.name for field in dataclasses.fields(Scores)]
+    return sum(figures[name] for name in names) if figures else -1.0
 
 
 def _make_folder(out: Path) -> None:
