@@ -128,14 +128,16 @@ def test_scores_carry_any_bird_and_rows_do_not(
 
 
 def test_a_model_without_it_gives_no_such_scores(
-    birdrec: Birdrec, bundle: Bundle, birdlike: MakeSound, tmp_path: Path
+    checkpoint: Checkpoint, birdrec: Birdrec, birdlike: MakeSound, tmp_path: Path
 ) -> None:
-    if bundle.any_bird:
-        pytest.skip("the packaged model has it")
+    plain = Checkpoint(checkpoint.net, {**checkpoint.content, "labels": [*CORE, "rare", "rarer"]})
+    bundle = write_bundle(plain, tmp_path / "plain", threshold=0.4, evaluation="none")
+    assert (bundle.any_bird, bundle.any_bird_exponent, bundle.outputs) == (False, 0.0, 2)
     soundfile.write(tmp_path / "a.wav", birdlike(5.0), 32_000)
-    assert birdrec("scan", tmp_path / "a.wav", "--scores", "--out", tmp_path / "o").returncode == 0
+    command = ("scan", tmp_path / "a.wav", "--model", bundle.path, "--scores")
+    assert birdrec(*command, "--out", tmp_path / "o").returncode == 0
     with np.load(tmp_path / "o" / "scores" / "a.wav.npz") as kept:
-        assert "bird" not in kept
+        assert sorted(kept) == ["chunk_end_s", "labels", "scores"]
 
 
 def test_a_bundle_that_promises_it_and_has_it_not_is_refused(

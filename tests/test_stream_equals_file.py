@@ -50,7 +50,11 @@ def oracle(networks: Networks, samples: Floats) -> tuple[Floats, Floats]:
     for start, first, last in window_plan(len(tokens), bundle.window_tokens, bundle.hop_tokens):
         logits = networks.attend(tokens[start : start + bundle.window_tokens])
         inside = slice(first - start // 16, last - start // 16)
-        chunks.append(chunk_probabilities(logits)[inside])
+        probabilities = chunk_probabilities(logits)
+        if bundle.any_bird:
+            bird = probabilities[:, -1:].copy()
+            probabilities[:, :-1] *= bird**bundle.any_bird_exponent
+        chunks.append(probabilities[inside])
         details.append(sigmoid(logits).reshape(-1, 16, logits.shape[1])[inside])
     return np.concatenate(chunks), np.concatenate(details)
 
@@ -144,7 +148,7 @@ def test_a_net_that_returns_nan_is_an_error_and_not_silence(
     networks: Networks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(tokens: Floats) -> Floats:
-        return np.full((len(tokens), len(networks.bundle.labels)), np.nan, np.float32)
+        return np.full((len(tokens), networks.bundle.outputs), np.nan, np.float32)
 
     monkeypatch.setattr(networks, "attend", broken)
     with pytest.raises(ModelError, match="NaN"):
