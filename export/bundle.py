@@ -141,7 +141,7 @@ def _write_graphs(
             "config": checkpoint.content["config"],
             "steps": checkpoint.content["step"],
         },
-        "attribution": sorted({source[2] for source in checkpoint.content["sources"]}),
+        "attribution": sorted({source[2] for source in checkpoint.content["sources"]} - {""}),
     }
 
 
@@ -172,7 +172,7 @@ def _card(checkpoint: Checkpoint, details: dict[str, Any], notes: str) -> str:
         backbone=details["encoder"]["backbone"],
         evaluation=details["training"]["evaluation"],
         steps=details["training"]["steps"],
-        authors=", ".join(details["attribution"]),
+        authors=", ".join(details["attribution"]) or "recordists whose names are not known",
         licence=details["licence"],
         notes=notes.strip() + "\n\n" if notes else "",
         species=species,

@@ -199,10 +199,13 @@ def test_the_card_and_the_bundle_say_what_the_maker_says(
 def test_free_recordings_do_not_make_a_non_commercial_model(
     checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
-    sources = [(*source[:3], "CC0", source[4]) for source in checkpoint.content["sources"]]
+    sources = [(*source[:2], "", "CC0", source[4]) for source in checkpoint.content["sources"]]
     free = Checkpoint(checkpoint.net, {**checkpoint.content, "sources": sources})
     bundle = write_bundle(free, tmp_path / "free", threshold=0.5, evaluation="none")
     assert bundle.details["licence"].startswith("not stated")
+    assert bundle.details["attribution"] == []
+    card = (bundle.path / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "Thank you: recordists whose names are not known." in card
 
 
 def test_no_other_file_is_in_the_bundle(bundle: Bundle) -> None:

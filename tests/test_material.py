@@ -117,7 +117,7 @@ def test_a_fold_that_is_not_there_is_an_error(lab: Path) -> None:
     with pytest.raises(ConfigError, match="folds 0 to 1"):
         divided(dataset, 2, ())
     write_folds(lab / "data" / "folds.csv", folds, dataset.clips[1:])
-    with pytest.raises(ConfigError, match="lacks 1 clips"):
+    with pytest.raises(ConfigError, match="lacks 1 clips, the first toy_"):
         divided(dataset, 0, ())
 
 

@@ -120,10 +120,11 @@ def divided(dataset: Dataset, fold: int, excluded: Iterable[str]) -> tuple[list[
         raise ConfigError(f"fold = {fold}, but there is no {path}: run birdrec train folds")
     folds = read_folds(path)
     new = [clip for clip in clips if key(clip) not in folds.of]
-    if new or fold >= folds.count:
+    if fold >= folds.count:
+        raise ConfigError(f"fold = {fold}, but {path} has the folds 0 to {folds.count - 1}")
+    if new:
         raise ConfigError(
-            f"{path} has the folds 0 to {folds.count - 1} and lacks {len(new)} clips: choose one "
-            "of them, and run birdrec train folds again for new clips"
+            f"{path} lacks {len(new)} clips, the first {key(new[0])}: run birdrec train folds again"
         )
     parts = ["val" if folds.of[key(clip)] == fold else "train" for clip in clips]
     return _where(clips, parts, "train"), _where(clips, parts, "val")
