@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import platform
 import sys
-import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from recorder.detect.bundle import DEFAULT_BUNDLE, Bundle, read_bundle
 from recorder.detect.decide import thresholds
 from recorder.detect.inference import Networks
 from recorder.errors import EXIT_OK, EXIT_SOME_FAILED, NothingToDoError, UsageError
-from recorder.keep.formats import FORMATS, write_json
+from recorder.keep.formats import FORMATS, make_writable, write_json
 from recorder.keep.outputs import ScanOutputs
 from recorder.keep.result import DoneFiles, FileResult
 from recorder.onefile import FileScanner
@@ -71,7 +70,7 @@ def run_scan(options: ScanOptions, *, quiet: bool) -> tuple[dict[str, Any], Tall
     started = time.monotonic()
     bundle = read_bundle(options.model or DEFAULT_BUNDLE)
     found = find_recordings(options.paths, leave_out=options.out)
-    _make_folder(options.out)
+    make_writable(options.out)
     tally, counts, interrupted = Tally(), _Counts(), False
     labels = [label.label for label in bundle.labels]
     with ScanOutputs(
@@ -189,17 +188,6 @@ def _scanner(bundle_path: Path, threshold: float | None) -> FileScanner:
 
 def _in_worker(bundle_path: Path, threshold: float | None, one: Found) -> FileResult:
     return _scanner(bundle_path, threshold).scan(one)
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise UsageError(
-            f"--out {out} cannot be written to ({error.strerror}): choose another folder"
-        ) from error
 
 
 def _size(one: Found) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from recorder.detect.mel import TOKENS_PER_CHUNK, MelConfig
 from recorder.detect.metrics import Scores
-from recorder.errors import UsageError
+from recorder.keep.formats import make_writable
 from train.augment import colour_and_mask
 from train.backbones import as_float32
 from train.checkpoint import (
@@ -81,7 +80,7 @@ def fit(config: TrainConfig, config_path: Path, out: Path, *, say: Say = lambda 
     """
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    _make_folder(out)
+    make_writable(out)
     mel = MelConfig()
     material = gather(config, config_path, mel, say=say)
     _write_json(out / "material.json", material.account)
@@ -217,17 +216,6 @@ def _quality(figures: dict[str, float]) -> float:
     """The sum of the four figures of an evaluation; -1 without any."""
     names = [field.name for field in dataclasses.fields(Scores)]
     return sum(figures[name] for name in names) if figures else -1.0
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise UsageError(
-            f"--out {out} cannot be written to ({error.strerror}): choose another folder"
-        ) from error
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

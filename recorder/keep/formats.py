@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+
+from recorder.errors import UsageError
 
 FORMATS = ("csv", "jsonl", "raven", "audacity")
 """`csv` is always written: it is what other programs are promised."""
@@ -86,6 +89,18 @@ def written(path: Path) -> Iterator[TextIO]:
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(path)
+
+
+def make_writable(out: Path) -> None:
+    """Make the folder of `--out` and try it before any work; UsageError when it cannot be used."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"--out {out} cannot be written to ({error.strerror}): choose another folder"
+        ) from error
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
