@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,17 @@ def save(
             f"the checkpoint of step {step} cannot be written to {path} ({error}); {stands}: "
             "make room, and the same command goes on from there"
         ) from error
+
+
+def keep_best(path: Path, best: Path) -> None:
+    """Copy the checkpoint beside itself; UsageError on a full disk, and the best before stands."""
+    temporary = best.with_suffix(".tmp")
+    try:
+        shutil.copyfile(path, temporary)
+        temporary.replace(best)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"{best} cannot be written ({error.strerror}): make room") from error
 
 
 def resume(path: Path, trainee: Trainee, config: TrainConfig, material: Material) -> int:

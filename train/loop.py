@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from train.checkpoint import (
     CHECKPOINT_NAME,
     Trainee,
     WeightAverage,
+    keep_best,
     resume,
     save,
     segmenter_config,
@@ -36,9 +36,7 @@ from train.losses import global_loss
 from train.material import Material, Say, gather
 from train.scenes import ANY_BIRD, SceneMaker
 from train.segmenter import Segmenter
-from train.soundscapes import (
-    SOUNDSCAPES,
-)
+from train.soundscapes import SOUNDSCAPES
 
 _LOG_EVERY = 25
 
@@ -122,8 +120,7 @@ def fit(config: TrainConfig, config_path: Path, out: Path, *, say: Say = lambda 
                 _log(out, step=done, **figures)
             save(path, trainee, config, material, step=done, figures=figures)
             if figures and _quality(figures) > _quality(_best_figures(out)):
-                shutil.copyfile(path, out / "best.tmp")
-                (out / "best.tmp").replace(out / BEST_NAME)
+                keep_best(path, out / BEST_NAME)
     return path
 
 
