@@ -5,64 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
-
-import torch
 
 from export.to_onnx import export_encoder, export_head
 from recorder import __version__
 from recorder.detect.bundle import SCHEMA_VERSION, Bundle, read_bundle
-from recorder.detect.mel import MelConfig
 from recorder.detect.postprocess import ANY_BIRD_EXPONENT
-from recorder.errors import ModelError, UsageError
+from recorder.errors import UsageError
 from train.backbones import dependency_tokens, probe_shape
-from train.scenes import ANY_BIRD
-from train.segmenter import Segmenter, SegmenterConfig
+from train.checkpoint import Checkpoint
+from train.segmenter import Segmenter
 
 WINDOW_TOKENS = 1920
 HOP_TOKENS = 960
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What `train.loop` wrote, rebuilt."""
-
-    net: Segmenter
-    content: dict[str, Any]
-
-    @property
-    def core(self) -> list[str]:
-        core: list[str] = self.content["core"]
-        return core
-
-    @property
-    def any_bird(self) -> bool:
-        """The output after the core classes says that any bird calls."""
-        return ANY_BIRD in self.content["labels"]
-
-
-def read_checkpoint(path: Path) -> Checkpoint:
-    """The averaged weights in a net, in float32; ModelError when the file is not a checkpoint."""
-    try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
-        net = Segmenter(SegmenterConfig(**content["segmenter"]), MelConfig())
-        net.load_state_dict(content["average"])
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read ({error.strerror})") from error
-    except (
-        KeyError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        EOFError,
-        UnpicklingError,
-    ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"{path} is not a checkpoint of `birdrec train fit`: {reason}") from error
-    return Checkpoint(net.eval(), content)
 
 
 def write_bundle(
@@ -83,6 +39,8 @@ def write_bundle(
     something else. Only the core classes leave the lab: the others have too few recordings to be
     trusted, but the net learns to tell them apart.
     """
+    if checkpoint.kind != "segmenter":
+        raise UsageError(f"a {checkpoint.kind} cannot be exported yet: only segmenters can")
     if out.exists() and not (out / "model.json").is_file():
         raise UsageError(f"--out {out} exists and is not a model bundle: choose another name")
     new = out.with_name(out.name + ".tmp")
@@ -103,7 +61,8 @@ def _write_graphs(
     checkpoint: Checkpoint, out: Path, *, name: str, threshold: float
 ) -> dict[str, Any]:
     """Both graphs into `out`; what `model.json` says of them and of the training."""
-    mel, net = MelConfig(), checkpoint.net
+    mel, net = checkpoint.mel, checkpoint.net
+    assert isinstance(net, Segmenter)
     export_encoder(net.encoder, out / "encoder.onnx", mel_bands=mel.mel_bands)
     outputs = len(checkpoint.core) + checkpoint.any_bird
     export_head(net.head, out / "head.onnx", width=net.config.width, classes=outputs)

@@ -42,9 +42,10 @@ def onnx(
     ] = None,
 ) -> None:
     """Write a bundle: two ONNX graphs, model.json with the tuned threshold, and a model card."""
-    from export.bundle import read_checkpoint, write_bundle
-    from recorder.detect.mel import MelConfig
+    from export.bundle import write_bundle
+    from train.checkpoint import read_checkpoint
     from train.judge import dataset_judge
+    from train.soundscapes import read_soundscapes
 
     if threshold is not None and not 0.0 < threshold < 1.0:
         raise UsageError(f"--threshold {threshold} must lie between 0 and 1")
@@ -52,7 +53,13 @@ def onnx(
     trained = read_checkpoint(checkpoint)
     figures, judged_by = trained.content.get("figures", {}), trained.content.get("judged_by", "")
     if dataset is not None:
-        judge = dataset_judge(dataset, trained.core, MelConfig(), any_bird=trained.any_bird)
+        judge = dataset_judge(
+            read_soundscapes(dataset, trained.core),
+            trained.core,
+            trained.mel,
+            any_bird=trained.any_bird,
+            model=trained.kind,
+        )
         figures, judged_by = judge.judge(trained.net), f"the labelled soundscapes of {dataset.name}"
     if threshold is not None:
         figures = {**figures, "threshold": threshold}

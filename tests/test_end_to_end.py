@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bundle import read_checkpoint, write_bundle
+from export.bundle import write_bundle
 from recorder.detect.mel import MelConfig
 from recorder.detect.metrics import pooled_f1
 from recorder.scan import ScanOptions, run_scan
 from train import toys
+from train.checkpoint import read_checkpoint
 from train.config import TrainConfig
 from train.judge import dataset_judge
 from train.loop import fit
@@ -80,7 +81,9 @@ def _f1_on_unheard_soundscapes(folder: Path, config: TrainConfig) -> float:
     """Pooled F1 of a scan with a model trained, exported and tuned in `folder`."""
     dataset = _toy_world(folder / "lab", clips_per_species=5, soundscape_s=60.0, seed=config.seed)
     trained = read_checkpoint(fit(config, folder / "lab" / "toy.toml", folder / "run"))
-    figures = dataset_judge(dataset, trained.core, MelConfig()).judge(trained.net)
+    figures = dataset_judge(
+        read_soundscapes(dataset, trained.core), trained.core, MelConfig()
+    ).judge(trained.net)
     bundle = write_bundle(
         trained, folder / "toy", threshold=figures["threshold"], evaluation="see the test"
     )

@@ -11,13 +11,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from export.bundle import Checkpoint, read_checkpoint, write_bundle
+from export.bundle import write_bundle
 from export.to_onnx import HeadByHead
 from recorder.detect.bundle import Bundle, read_bundle
 from recorder.detect.inference import Networks
 from recorder.detect.mel import MelConfig, log_mel, samples_needed
 from recorder.errors import ModelError
 from train.backbones import dependency_tokens, probe_shape
+from train.checkpoint import Checkpoint, read_checkpoint
 from train.config import TrainConfig
 from train.segmenter import Segmenter, SegmenterConfig
 

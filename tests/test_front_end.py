@@ -7,7 +7,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from recorder.detect.mel import SAMPLE_RATE_HZ, MelConfig, log_mel, samples_needed
+from recorder.detect.mel import (
+    CHUNK_SAMPLES,
+    SAMPLE_RATE_HZ,
+    MelConfig,
+    chunk_picture,
+    log_mel,
+    samples_needed,
+)
 from train.front_end import TorchLogMel
 
 Samples = NDArray[np.float32]
@@ -93,3 +100,13 @@ def test_the_front_end_has_nothing_to_save_or_to_train() -> None:
     front_end = TorchLogMel(MEL)
     assert not front_end.state_dict()
     assert not list(front_end.parameters())
+
+
+@pytest.mark.parametrize("n_fft", [1024, 2048])
+def test_the_picture_of_a_chunk_is_the_same_in_torch_and_numpy(n_fft: int) -> None:
+    mel = MelConfig(n_fft=n_fft)
+    samples = _chirp(CHUNK_SAMPLES, 500.0, 9000.0) + _noise(CHUNK_SAMPLES, rms=0.03, seed=2)
+    more = np.concatenate((samples, _noise(5000, rms=1.0, seed=3)))  # what follows is not seen
+    found = TorchLogMel(mel).picture(torch.from_numpy(more)[None])[0].numpy()
+    assert found.shape == (313, 128)
+    np.testing.assert_allclose(found, chunk_picture(samples, mel), atol=SAME, rtol=0)

@@ -13,7 +13,7 @@ from recorder.detect.mel import SAMPLE_RATE_HZ, TOKENS_PER_CHUNK, MelConfig
 from train.data import Noise, Recording
 from train.dataset import Clip
 from train.judge import Judge, composed_judge, dataset_judge
-from train.soundscapes import Soundscape
+from train.soundscapes import Soundscape, read_soundscapes
 from train.toys import write_toy_dataset
 
 LABELS = ["toy_trill", "toy_upsweep"]
@@ -87,7 +87,7 @@ def test_the_soundscapes_of_a_dataset_are_judged_the_same_twice(tmp_path: Path) 
     write_toy_dataset(
         tmp_path / "data", species=2, clips_per_species=2, soundscapes=1, soundscape_s=15.0, seed=1
     )
-    judge = dataset_judge(tmp_path / "data", LABELS, MelConfig())
+    judge = dataset_judge(read_soundscapes(tmp_path / "data", LABELS), LABELS, MelConfig())
     first = judge.judge(_BandPower())
     assert first == judge.judge(_BandPower())
     assert {"threshold", "row_f1", "pooled_f1", "cmap", "macro_auc"} == first.keys()
@@ -132,4 +132,4 @@ def test_composed_soundscapes_are_half_silent_and_hold_every_label(composed: Jud
     assert 0.3 < (~truth.any(axis=1)).mean() < 0.75
     assert truth.sum(axis=0)[:2].min() > 20
     assert truth.sum(axis=0)[2] == 0
-    assert all(len(one) == 12 * TOKENS_PER_CHUNK * 32 for one in composed._log_mels)
+    assert all(len(one) == 12 * TOKENS_PER_CHUNK * 32 for one in composed._features)

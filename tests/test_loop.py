@@ -18,9 +18,11 @@ import torch
 from recorder.detect.mel import MelConfig, samples_needed
 from recorder.errors import ConfigError, UsageError
 from train import loop
-from train.checkpoint import WeightAverage, segmenter_config
+from train.checkpoint import WeightAverage
 from train.config import TrainConfig
 from train.loop import SceneBatches, fit
+from train.nets import new_net
+from train.objective import Batch, Objective, precision
 from train.scenes import Scene
 from train.toys import write_toy_dataset
 
@@ -214,20 +216,19 @@ def test_an_excluded_label_is_no_class_and_none_of_its_clips_is_used(lab: Path) 
     ("name", "expected"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)]
 )
 def test_a_named_precision_is_taken_at_its_word(name: str, expected: torch.dtype) -> None:
-    assert loop._precision(replace(CONFIG, precision=name)) == expected
+    assert precision(replace(CONFIG, precision=name)) == expected
 
 
 def test_the_two_precisions_start_with_almost_the_same_loss() -> None:
     losses = []
-    for precision in ("float32", "bfloat16"):
-        config = replace(CONFIG, precision=precision)
+    for name in ("float32", "bfloat16"):
+        config = replace(CONFIG, precision=name)
         torch.manual_seed(0)
-        net = loop.Segmenter(segmenter_config(config, 2), MelConfig())
+        objective = Objective(new_net(config, 2, MelConfig()), config, MelConfig())
         samples = 0.1 * torch.randn(2, samples_needed(16, MelConfig()))
-        target, known = torch.ones(2, 1, 2), torch.ones(2, 1, 2)
-        batch = (samples, target, known, torch.tensor([True, False]))
-        loss = loop._loss(net, loop.TorchLogMel(MelConfig()), batch, config, 0)
-        losses.append(loss.item())
+        rows, tokens = torch.ones(2, 1, 2), torch.ones(2, 16, 2)
+        batch = Batch(samples, rows, rows, torch.tensor([True, False]), tokens, tokens)
+        losses.append(objective(batch, 0).item())
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
@@ -235,14 +236,14 @@ def test_a_batch_depends_on_its_number_and_the_seed_alone() -> None:
     class Maker:
         def make(self, rng: np.random.Generator, chunks: int) -> Any:
             samples = rng.standard_normal(samples_needed(16 * chunks, MelConfig()), np.float32)
-            rows = np.zeros((chunks, 2), np.float32)
-            return Scene(samples, rows, rows, weak=False)
+            rows, tokens = np.zeros((chunks, 2), np.float32), np.zeros((16 * chunks, 2), np.float32)
+            return Scene(samples, rows, rows, False, tokens, tokens)
 
     config = replace(CONFIG, scene_chunks=(1, 2, 4), scene_chances=(0.5, 0.25, 0.25), steps=20)
     batches: Any = SceneBatches(Maker(), config)  # type: ignore[arg-type]
     backwards = [batches[step] for step in reversed(range(20))][::-1]
     for step in range(20):
-        samples, target, _, weak = batches[step]
+        samples, target, _, weak, *_ = batches[step]
         torch.testing.assert_close(samples, backwards[step][0])
         assert target.shape[0] * target.shape[1] == config.batch_chunks
         assert weak.dtype == torch.bool

@@ -13,7 +13,14 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from recorder.detect import postprocess
-from train.losses import SOFT_MAXIMUM, SOFT_MINIMUM, aggregate, focal_loss, global_loss
+from train.losses import (
+    SOFT_MAXIMUM,
+    SOFT_MINIMUM,
+    aggregate,
+    focal_loss,
+    global_loss,
+    segmentation_loss,
+)
 
 LOGIT = st.floats(-20.0, 20.0, width=32)
 TOKENS = st.lists(LOGIT, min_size=1, max_size=24)
@@ -129,3 +136,25 @@ def test_the_soft_minimum_pushes_a_call_that_is_everywhere_down() -> None:
     somewhere[:, 4:] = -6.0
     one = torch.ones(1, 1)
     assert global_loss(everywhere, one, one).item() > global_loss(somewhere, one, one).item()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+def test_the_segmentation_loss_averages_yes_and_no_apart(gamma: float) -> None:
+    logits = _random(2, 5, 3, seed=1)
+    target, known = torch.zeros(2, 5, 3), torch.zeros(2, 5, 3)
+    target[0, 1, 2], known[0, 1, 2] = 1.0, 1.0
+    known[1] = 1.0
+    target[0, 4, 0] = 1.0  # not known: it must not count
+    yes = _slow_focal(logits[0, 1, 2].item(), 1.0, gamma)
+    no = [_slow_focal(value, 0.0, gamma) for value in logits[1].flatten().tolist()]
+    found = segmentation_loss(logits, target, known, gamma=gamma).item()
+    assert found == pytest.approx(yes + sum(no) / len(no), rel=1e-4)
+
+
+def test_where_nothing_is_known_the_segmentation_loss_is_nothing_and_moves_nothing() -> None:
+    logits = _random(1, 4, 2).requires_grad_()
+    loss = segmentation_loss(logits, torch.ones(1, 4, 2), torch.zeros(1, 4, 2))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert logits.grad is not None
+    assert not logits.grad.any()

@@ -13,9 +13,9 @@ from recorder.detect.mel import MelConfig
 from recorder.errors import ConfigError
 from train.config import TrainConfig
 from train.dataset import Clip, Dataset, key, read_dataset
-from train.folds import make_folds, write_folds
+from train.folds import divided, make_folds, write_folds
 from train.loop import fit
-from train.material import divided, gather
+from train.material import gather
 from train.toys import write_toy_dataset
 
 CONFIG = TrainConfig(name="toy", dataset="data", noise=("noise",), any_bird=True)
@@ -98,14 +98,18 @@ def test_a_split_tells_equal_file_names_apart_by_their_label(tmp_path: Path) -> 
     assert [key(clip) for clip in held_out] == ["b/1.ogg"]
 
 
-def test_a_fold_is_held_out_whatever_the_split_says(lab: Path) -> None:
+def test_a_fold_is_held_out_and_what_the_split_marks_val_stays_out(lab: Path) -> None:
     dataset = read_dataset(lab / "data")
     folds = make_folds(dataset, 2, seed=1, kept={})
     write_folds(lab / "data" / "folds.csv", folds, dataset.clips)
+    _, val = divided(dataset, -1, ())
     train, held_out = divided(dataset, 1, ())
     assert {folds.of[key(clip)] for clip in held_out} == {1}
     assert {folds.of[key(clip)] for clip in train} == {0}
-    assert len(train) + len(held_out) == 8
+    assert len(train) + len(held_out) == 6
+    assert len(val) == 2
+    assert set(val).isdisjoint(train)
+    assert set(val).isdisjoint(held_out)
 
 
 def test_a_fold_that_is_not_there_is_an_error(lab: Path) -> None:

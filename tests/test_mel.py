@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from recorder.detect.mel import (
+    CHUNK_SAMPLES,
     FRAMES_PER_TOKEN,
     TOKEN_SAMPLES,
     LogMelStream,
     MelConfig,
+    chunk_picture,
     hz_to_mel,
     log_mel,
     mel_to_hz,
@@ -189,3 +191,17 @@ def test_bands_too_narrow_for_the_transform_are_refused() -> None:
     config = MelConfig(n_fft=256, mel_bands=128)
     with pytest.raises(ValueError, match="fewer bands"):
         log_mel(sound(1), 1, config)
+
+
+def test_the_frames_of_a_picture_are_centred_512_samples_apart() -> None:
+    samples = np.zeros(CHUNK_SAMPLES, np.float32)
+    samples[512 * 100] = 1.0
+    loudest = chunk_picture(samples, MelConfig()).sum(axis=1)
+    assert loudest.argmax() == 100
+    assert np.flatnonzero(loudest > loudest.min() + 1.0).tolist() == [98, 99, 100, 101, 102][1:-1]
+
+
+@pytest.mark.parametrize("count", [0, CHUNK_SAMPLES - 1, CHUNK_SAMPLES + 1])
+def test_a_picture_is_of_one_whole_chunk(count: int) -> None:
+    with pytest.raises(ValueError, match=f"a chunk has 160000 samples, got {count}"):
+        chunk_picture(np.zeros(count, np.float32), MelConfig())

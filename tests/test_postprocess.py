@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from recorder.detect.postprocess import aggregate, chunk_probabilities, sigmoid
+from recorder.detect.postprocess import (
+    aggregate,
+    chunk_and_between,
+    chunk_probabilities,
+    global_correction,
+    power_average,
+    sigmoid,
+    sliding_window,
+)
 
 Floats = NDArray[np.float32]
 
@@ -110,3 +118,54 @@ def test_certainty_stays_certainty_at_the_edges() -> None:
 def test_tokens_beyond_the_last_whole_chunk_change_nothing() -> None:
     logits = logits_of(3 * 16 + 5)
     np.testing.assert_array_equal(chunk_probabilities(logits), chunk_probabilities(logits[:48]))
+
+
+def test_the_chunks_between_start_half_a_chunk_later() -> None:
+    logits = logits_of(4 * 16 + 3)
+    own, between = chunk_and_between(logits)
+    assert (own.shape, between.shape) == ((4, 3), (3, 3))
+    np.testing.assert_allclose(between[1], sigmoid(aggregate(logits[24:40])))
+    np.testing.assert_array_equal(sliding_window(own, between), chunk_probabilities(logits))
+
+
+def test_the_global_correction_lifts_a_class_that_is_certain_somewhere_and_no_other() -> None:
+    record = np.array([[0.6, 0.5, 0.9], [0.2, 0.1, 0.0]], np.float32)
+    expected = [[0.78, 0.5, 1.0], [0.26, 0.1, 0.0]]
+    np.testing.assert_allclose(global_correction(record), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        global_correction(record, factor=2.0, certain=0.7), [[0.6, 0.5, 1.0], [0.2, 0.1, 0.0]]
+    )
+
+
+def test_the_power_average_is_the_root_of_the_mean_square() -> None:
+    each = [np.array([[0.0, 0.6]], np.float32), np.array([[1.0, 0.8]], np.float32)]
+    np.testing.assert_allclose(power_average(each), [[math.sqrt(0.5)] * 2], atol=1e-6)
+    weighted = [[math.sqrt(0.3), math.sqrt(0.7 * 0.36 + 0.3 * 0.64)]]
+    np.testing.assert_allclose(power_average(each, [0.7, 0.3]), weighted, atol=1e-6)
+    np.testing.assert_allclose(power_average(each, [7, 3]), weighted, atol=1e-6)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [0.0, 0.0], [1.0, -1.0]])
+def test_weights_that_mean_nothing_are_refused(weights: list[float]) -> None:
+    each = [np.zeros((1, 1), np.float32)] * 2
+    with pytest.raises(ValueError, match="2 models with the weights"):
+        power_average(each, weights)
+
+
+def test_the_whole_order_is_pinned() -> None:
+    """tokens -> aggregation -> sliding window -> global correction -> power average (§2.5).
+
+    The numbers come from a calculation by hand (plain floats) of four chunks of one class: the
+    segmenter's tokens are all alike within half a chunk, the classifier's are its chunks' scores.
+    """
+    halves = np.array([-2.0, -2.0, 2.0, 2.0, -2.0, -2.0, -2.0, -2.0], np.float32)
+    segmenter = chunk_probabilities(np.repeat(halves, 8)[:, np.newaxis])
+    own = np.array([[0.1], [0.7], [0.1], [0.1]], np.float32)
+    between = np.array([[0.4], [0.4], [0.1]], np.float32)
+    smoothed = sliding_window(own, between)
+    np.testing.assert_allclose(smoothed[:, 0], [0.2, 0.55, 0.175, 0.1], atol=1e-6)
+    classifier = global_correction(smoothed)
+    np.testing.assert_allclose(classifier[:, 0], [0.26, 0.715, 0.2275, 0.13], atol=1e-6)
+    np.testing.assert_allclose(segmenter[:, 0], [0.367954, 0.873127, 0.305766, 0.119203], atol=1e-5)
+    both = power_average([segmenter, classifier], [0.7, 0.3])
+    np.testing.assert_allclose(both[:, 0], [0.339195, 0.828862, 0.284556, 0.122542], atol=1e-5)

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from recorder.detect.mel import CHUNK_SAMPLES, SAMPLE_RATE_HZ, MelConfig, samples_needed
-from train import beds, scenes
+from train import beds
+from train.cuts import Stretch, loud_frame, smart_crop
 from train.data import Clip, Noise, Recording
-from train.scenes import Scene, SceneConfig, SceneMaker
+from train.scenes import ANY_BIRD, Scene, SceneConfig, SceneMaker
 from train.vary import VaryConfig
 
 MEL = MelConfig()
@@ -134,10 +135,12 @@ def test_bursts_are_labelled_often_enough_to_learn_from() -> None:
 
 def test_a_marginal_touch_is_unknown_neither_yes_nor_no() -> None:
     maker = _maker(COMPOSED, _recording("burst", 12.0, (4.0, 5.0)))
-    stretch = scenes._Stretch(
+    stretch = Stretch(
         _recording("burst", 2.0, (0.0, 2.0)),
         np.zeros(2 * SAMPLE_RATE_HZ, np.float32),
         _loudness(204),
+        begin=0,
+        speed=1.0,
     )
     target, known = np.zeros((3, 1), np.float32), np.ones((3, 1), np.float32)
     # 204 frames, the first 204 - 5 of them in chunk 0 and 5 in chunk 1.
@@ -148,10 +151,12 @@ def test_a_marginal_touch_is_unknown_neither_yes_nor_no() -> None:
 
 def test_a_marginal_touch_does_not_take_a_certain_call_back() -> None:
     maker = _maker(COMPOSED, _recording("burst", 12.0, (4.0, 5.0)))
-    stretch = scenes._Stretch(
+    stretch = Stretch(
         _recording("burst", 1.0, (0.0, 1.0)),
         np.zeros(SAMPLE_RATE_HZ, np.float32),
         _loudness(0, 102),
+        begin=0,
+        speed=1.0,
     )
     target, known = np.ones((2, 1), np.float32), np.ones((2, 1), np.float32)
     maker._label(target, known, stretch, 0)
@@ -167,7 +172,7 @@ def test_stretches_are_cut_around_the_loudest_frames_most_often() -> None:
     recording = _recording("burst", 12.0, (4.0, 5.0))
     recording.loudness[:102] = 0.1  # an echo, a tenth as loud for as long
     rng = np.random.default_rng(0)
-    frames = np.array([scenes._loud_frame(rng, recording) for _ in range(400)])
+    frames = np.array([loud_frame(rng, recording) for _ in range(400)])
     in_burst = recording.loudness[frames] == 1.0
     assert 0.85 < in_burst.mean() < 0.96
     assert (recording.loudness[frames[~in_burst]] > 0).all()
@@ -306,7 +311,7 @@ def test_a_recording_without_a_loud_frame_does_not_stop_the_training(config: Sce
 def test_a_short_clip_is_padded_with_silence_and_never_tiled(seed: int, duration_s: float) -> None:
     recording = _recording("burst", duration_s, (0.0, duration_s))
     length = samples_needed(16, MEL)
-    begin = scenes._smart_crop(np.random.default_rng(seed), recording, length, 0.2)
+    begin = smart_crop(np.random.default_rng(seed), recording, length, 0.2, 0)
     crop = recording.piece(begin, length)
     heard = np.flatnonzero(crop)
     assert heard[-1] - heard[0] < len(recording.samples)
@@ -327,7 +332,7 @@ def test_a_piece_is_silent_before_the_start_and_after_the_end() -> None:
 def test_edge_crops_come_from_the_first_or_the_last_seven_seconds(seed: int) -> None:
     recording = _recording("burst", 60.0, (0.0, 60.0))
     length = samples_needed(16, MEL)
-    begin = scenes._smart_crop(np.random.default_rng(seed), recording, length, 1.0)
+    begin = smart_crop(np.random.default_rng(seed), recording, length, 1.0, 0)
     assert 0 <= begin <= len(recording.samples) - length
     assert begin <= 2 * SAMPLE_RATE_HZ or begin + length >= 58 * SAMPLE_RATE_HZ
 
@@ -370,7 +375,7 @@ def test_sources_lose_some_of_their_own_noise_in_some_scenes(composed_share: flo
 def _birds(maker: SceneMaker, chunks: int, scenes_made: int = 40) -> NDArray[np.float32]:
     """[rows, (target, known, any species present, all species known)] of many scenes."""
     rows = []
-    bird = maker._labels.index(scenes.ANY_BIRD)
+    bird = maker._labels.index(ANY_BIRD)
     others = [column for column in range(len(maker._labels)) if column != bird]
     for seed in range(scenes_made):
         scene = _make(maker, seed, chunks)

@@ -7,14 +7,19 @@ import shutil
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from torch import nn
 
-from recorder.errors import ConfigError, UsageError
+from recorder.detect.mel import MelConfig
+from recorder.errors import ConfigError, ModelError, UsageError
 from train.config import TrainConfig
 from train.material import Material
-from train.segmenter import Segmenter, SegmenterConfig
+from train.nets import Net, rebuilt
+from train.scenes import ANY_BIRD
+from train.segmenter import Segmenter
 
 CHECKPOINT_NAME = "checkpoint.pt"
 BEST_NAME = "best.pt"
@@ -46,22 +51,83 @@ class WeightAverage:
 class Trainee:
     """What changes while it learns."""
 
-    net: Segmenter
+    net: Net
     average: WeightAverage
     optimizer: torch.optim.Optimizer
 
 
-def segmenter_config(config: TrainConfig, classes: int) -> SegmenterConfig:
-    """The part of the configuration that the net is built from."""
-    return SegmenterConfig(
-        classes=classes,
-        backbone=config.backbone,
-        width=config.width,
-        background_tokens=config.background_tokens,
-        pretrained=config.pretrained,
-        dropout=config.dropout,
-        skip_attention=config.skip_attention,
-    )
+@dataclass(frozen=True)
+class Checkpoint:
+    """What `train.loop` wrote, rebuilt."""
+
+    net: Net
+    content: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """segmenter or classifier."""
+        return "segmenter" if isinstance(self.net, Segmenter) else "classifier"
+
+    @property
+    def mel(self) -> MelConfig:
+        """The front end that it was trained with."""
+        return MelConfig(n_fft=self.content.get("n_fft", MelConfig.n_fft))
+
+    @property
+    def core(self) -> list[str]:
+        core: list[str] = self.content["core"]
+        return core
+
+    @property
+    def any_bird(self) -> bool:
+        """The output after the core classes says that any bird calls."""
+        return ANY_BIRD in self.content["labels"]
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The averaged weights in a net, in float32; ModelError when the file is not a checkpoint."""
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+        mel = MelConfig(n_fft=content.get("n_fft", MelConfig.n_fft))
+        net = rebuilt(content, mel)
+        net.load_state_dict(content["average"])
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror})") from error
+    except (
+        KeyError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        EOFError,
+        UnpicklingError,
+    ) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"{path} is not a checkpoint of `birdrec train fit`: {reason}") from error
+    return Checkpoint(net.eval(), content)
+
+
+def start_from(net: Net, path: Path, labels: list[str]) -> None:
+    """Give a new net the averaged weights of a checkpoint; of its classes those that both have.
+
+    ModelError when it is no checkpoint, ConfigError when it is one of another kind of net.
+    """
+    start = read_checkpoint(path)
+    weights = start.net.state_dict()
+    mine = net.state_dict()
+    shared = [label for label in labels if label in start.content["labels"]]
+    to = [labels.index(label) for label in shared]
+    kept = [start.content["labels"].index(label) for label in shared]
+    try:
+        for name in weights:
+            if "classify." in name and name in mine:
+                rows = mine[name].clone()
+                rows[to] = weights[name][kept]
+                weights[name] = rows
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ConfigError(f"{path} cannot be the start of this net: {reason}") from error
 
 
 def save(
@@ -80,7 +146,8 @@ def save(
     clips = material.clips
     content = {
         "config": config.to_dict(),
-        "segmenter": segmenter_config(config, len(material.labels)).to_dict(),
+        config.model: trainee.net.config.to_dict(),
+        "n_fft": config.n_fft,
         "step": step,
         "labels": material.labels,
         "core": material.core,

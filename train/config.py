@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from recorder.errors import ConfigError
 from train.scenes import SceneConfig
+from train.steps import RECIPES
 from train.vary import VaryConfig
 
 Kind = TypeVar("Kind")
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+OPTIMIZERS = ("adamw", "over9000")
+MODELS = ("segmenter", "classifier")
+N_FFTS = (1024, 2048)
 _TABLES: dict[str, type[Any]] = {"scenes": SceneConfig, "vary": VaryConfig}
 """Keys that hold a table of their own: [scenes], [scenes.vary]."""
 
@@ -31,7 +37,14 @@ class TrainConfig:
     """Folders of backgrounds without birds of interest, relative to the configuration file;
     without any, white and pink noise and the own noise of the clips remain."""
     fold: int = -1
-    """This fold of `folds.csv` is held out; -1: `split_by_session.csv` decides, if there is one."""
+    """This fold is held out; -1: `split_by_session.csv` decides, if there is one."""
+    folds: str = ""
+    """The table of folds, relative to the configuration file; without it DATASET/folds.csv."""
+    hand_labels: str = ""
+    """A table of hand labels, relative to the configuration file; without it
+    DATASET/hand_labels.csv, if there is one."""
+    max_clip_s: float = 0.0
+    """Only clips of at most this length train (the paper's classifier: 60); 0: all."""
     labels_excluded: tuple[str, ...] = ()
     """Labels whose clips are left out: unidentified birds may be any class."""
     noise_excluded: tuple[str, ...] = ()
@@ -42,8 +55,29 @@ class TrainConfig:
     """Train one output more: does any bird call, known or not?"""
     other_birds: tuple[str, ...] = ()
     """Folders of recordings of birds that are none of the classes, for that output."""
+    imagined_species: int = 0
+    """So many birds that do not exist are classes too, see `train.imagined`."""
+    imagined_each: int = 4
+    """Recordings of each of them."""
     not_birds: tuple[str, ...] = ()
     """Labels that are no birds (frogs, insects), for that output."""
+    soundscape_noise: bool = False
+    """Silent stretches of the labelled soundscapes are backgrounds too; needs a `fold`, whose
+    soundscapes are left out and judge."""
+    step: int = 1
+    """Of the paper's three (§2.4): 1 weak, 2 segment, 3 shift; see `train.steps`."""
+    pseudo_labels: str = ""
+    """What `birdrec train pseudo-label` wrote, for steps 2 and 3."""
+    segmentation_share: float = 0.0
+    """Of the loss, for what pseudo labels are sure of; the rest is the loss of records."""
+    model: str = "segmenter"
+    """segmenter (§2.3) or classifier (§2.2)."""
+    n_fft: int = 2048
+    cache: str = ""
+    """A folder for decoded clips, relative to the configuration file, where they do not fit into
+    memory; without it they are kept there."""
+    cache_gb: float = 50.0
+    """What was used least recently makes room when the cache is larger."""
     seed: int = 1
     steps: int = 3000
     batch_chunks: int = 32
@@ -64,7 +98,11 @@ class TrainConfig:
     """A checkpoint whose averaged weights are the start, relative to the configuration file."""
     focal_gamma: float = 2.0
     """Of the focal loss; 0 is plain cross-entropy."""
+    optimizer: str = "adamw"
+    """adamw, or over9000: the paper's."""
     learning_rate: float = 2e-3
+    """Of the backbone, and of the rest where `head_learning_rate` is 0."""
+    head_learning_rate: float = 0.0
     weight_decay: float = 0.02
     warmup_steps: int = 100
     average_decay: float = 0.998
@@ -91,25 +129,80 @@ class TrainConfig:
             raise ConfigError(f"focal_gamma is {self.focal_gamma}: it must be 0 or more")
         if not 0 < self.scenes.stretch_s[0] <= self.scenes.stretch_s[1]:
             raise ConfigError(f"stretch_s is {self.scenes.stretch_s}: it must rise from above 0")
-        if self.precision not in PRECISIONS:
-            raise ConfigError(f"precision {self.precision!r}: use {', '.join(PRECISIONS)}")
+        for name, allowed in (
+            ("precision", PRECISIONS),
+            ("optimizer", OPTIMIZERS),
+            ("model", MODELS),
+            ("n_fft", N_FFTS),
+            ("step", tuple(RECIPES)),
+        ):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ConfigError(f"{name} {value!r}: use {', '.join(map(str, allowed))}")
+        if self.cache_gb <= 0:
+            raise ConfigError(f"cache_gb is {self.cache_gb}: it must be above 0")
+        if not 0 <= self.segmentation_share <= 1:
+            raise ConfigError(
+                f"segmentation_share is {self.segmentation_share}: it must be in 0 <= x <= 1"
+            )
+        if self.soundscape_noise and self.fold < 0:
+            raise ConfigError(
+                "soundscape_noise needs a fold: its soundscapes judge, others are noise"
+            )
+
+    @property
+    def scene_lengths(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        """How many chunks scenes have, and how often; a classifier sees one."""
+        if self.model == "classifier":
+            return (1,), (1.0,)
+        return self.scene_chunks, self.scene_chances
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
 
-def read_config(path: Path) -> TrainConfig:
-    """Read and check a configuration; ConfigError names the key and the nearest valid one."""
+def read_config(
+    path: Path, step: int = 1, given: Mapping[str, Path | None] | None = None
+) -> TrainConfig:
+    """Read and check a configuration; ConfigError names the key and the nearest valid one.
+
+    `step` is one of `train.steps`; a table [step_2] or [step_3] holds what differs in it. `given`
+    are paths of a command line: they count from the current folder, those in the file from its own.
+    """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML ({error})") from error
+    of_steps = {number: table.pop(f"step_{number}", {}) for number in RECIPES}
+    if step not in RECIPES:
+        raise ConfigError(f"step {step}: use {', '.join(map(str, RECIPES))}")
+    if not isinstance(of_steps[step], dict):
+        raise ConfigError(f"{path}: step_{step} must be a table: [step_{step}]")
     try:
-        return _built(table, TrainConfig, path)
+        changes = RECIPES[step](_built(table, TrainConfig, path))
+        paths = {
+            name: os.path.relpath(value, path.parent)
+            for name, value in (given or {}).items()
+            if value
+        }
+        whole = _merged(_merged(_merged(table, changes), of_steps[step]), paths)
+        return _built(whole, TrainConfig, path)
     except TypeError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _merged(table: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`table` with the entries of `over`, tables within tables too."""
+    result = dict(table)
+    for key, value in over.items():
+        inner = result.get(key)
+        if isinstance(inner, dict) and isinstance(value, dict):
+            result[key] = _merged(inner, value)
+        else:
+            result[key] = value
+    return result
 
 
 def _built(table: Any, kind: type[Kind], path: Path, name: str = "") -> Kind:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,7 @@ class Recording:
     loudness: NDArray[np.float32]  # [frames], hop 312.5 samples: 0 quiet, 1 among the loudest
     calls: NDArray[np.int16]  # `samples` without their own steady noise
     nocall: NDArray[np.bool_] | None = None  # [frames], where somebody heard that nothing calls
+    pseudo: NDArray[np.uint8] | None = None  # [tokens, classes], pseudo labels: 255 stands for 1
 
     @property
     def active(self) -> NDArray[np.bool_]:
@@ -78,6 +79,10 @@ class Recording:
         out[start : start + len(inside)] = inside * np.float32(1 / 32767)
         return out
 
+    def with_pseudo(self, pseudo: NDArray[np.uint8] | None) -> Recording:
+        """The same recording with these pseudo labels."""
+        return replace(self, pseudo=pseudo)
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -98,29 +103,40 @@ class Loaded:
     """Among the recordings, as far as they can be read."""
 
 
-def load_recordings(
-    clips: Iterable[Clip], mel: MelConfig, hand_labels: Mapping[str, HandLabel] | None = None
-) -> Loaded:
-    """Decode every clip; a bad file stops nothing, and is named with its reason.
+Prepare = Callable[[Clip, MelConfig, HandLabel], tuple[Recording, str]]
+"""What `prepared` does, or a cache of it (`train.cache`)."""
+
+
+def prepared(clip: Clip, mel: MelConfig, label: HandLabel) -> tuple[Recording, str]:
+    """A clip, decoded, and what is wrong with the part that could be read ("": nothing).
 
     What somebody marked as a human voice is cut out, and where they marked that nothing calls
-    no frame is loud (§2.2).
+    no frame is loud (§2.2). AudioFileError says why nothing of it can be used.
     """
+    samples, remark = read_with_remark(clip.path, SAMPLE_RATE_HZ)
+    samples, nocall = without_voice(samples, label, SAMPLE_RATE_HZ)
+    if not len(samples):
+        raise AudioFileError("its hand label says that all of it is a human voice")
+    return _recording(clip, samples, nocall, mel), remark
+
+
+def load_recordings(
+    clips: Iterable[Clip],
+    mel: MelConfig,
+    hand_labels: Mapping[str, HandLabel] | None = None,
+    prepare: Prepare = prepared,
+) -> Loaded:
+    """Prepare every clip; a bad file stops nothing, and is named with its reason."""
     loaded = Loaded([], {}, {})
     for clip in clips:
         try:
-            samples, remark = read_with_remark(clip.path, SAMPLE_RATE_HZ)
+            recording, remark = prepare(clip, mel, (hand_labels or {}).get(key(clip), HandLabel()))
         except AudioFileError as error:
             loaded.unusable[clip.path] = str(error)
             continue
         if remark:
             loaded.damaged[clip.path] = remark
-        label = (hand_labels or {}).get(key(clip), HandLabel())
-        samples, nocall = without_voice(samples, label, SAMPLE_RATE_HZ)
-        if not len(samples):
-            loaded.unusable[clip.path] = "its hand label says that all of it is a human voice"
-            continue
-        loaded.recordings.append(_recording(clip, samples, nocall, mel))
+        loaded.recordings.append(recording)
     return loaded
 
 

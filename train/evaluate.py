@@ -56,39 +56,90 @@ class Evaluation:
         }
 
 
-def evaluate_scan(out: Path, dataset: Path) -> Evaluation:
-    """Score the results of `birdrec scan DATASET/train_soundscapes --scores --out OUT`.
+@dataclass(frozen=True)
+class LabelledScan:
+    """The scores of a scan beside the truth, soundscape by soundscape, classes by label."""
 
-    ConfigError when a soundscape of the dataset was not scanned with `--scores`.
+    labels: list[str]
+    thresholds: dict[str, float]
+    soundscapes: list[Soundscape]
+    each: list[Floats]
+    """Scores [chunks, classes] of each soundscape, in their order."""
+    bird: Floats | None
+    """Scores [rows] for any bird; None when the model has none."""
+    model: str
+    """Name and version of the model as far as the scan says."""
+
+    @property
+    def scores(self) -> Floats:
+        """All rows, [rows, classes]."""
+        return np.concatenate(self.each)
+
+    @property
+    def shifted(self) -> Floats:
+        """`scores` minus the threshold of each class: one number, 0, decides them all.
+
+        Ranks, and so AP and AUC, are taken class by class and do not change.
+        """
+        limits = [self.thresholds[label] for label in self.labels]
+        return np.asarray(self.scores - np.array(limits, np.float32))
+
+
+def read_scan(out: Path, dataset: Path) -> LabelledScan:
+    """What `birdrec scan DATASET/train_soundscapes --scores --out OUT` left, and the labels.
+
+    ConfigError when OUT is no scan, or a soundscape of the dataset was not scanned whole with
+    `--scores`.
     """
-    thresholds = json.loads((out / "run.json").read_text(encoding="utf-8"))["thresholds"]
+    try:
+        run = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"no run.json in {out}: scan with --scores --out {out} first") from error
+    thresholds = run["thresholds"]
     labels = sorted(thresholds)
     soundscapes = read_soundscapes(dataset, labels)
     each = [_scores(out, one, labels) for one in soundscapes]
-    scores = np.concatenate([one for one, _ in each])
     birds = [bird for _, bird in each if bird is not None]
-    truth, known = stacked(soundscapes)
-    # Shifting each class by its own threshold lets one number, 0, decide them all; ranks, and
-    # so AP and AUC, are taken class by class and do not change.
-    shifted = scores - np.array([thresholds[label] for label in labels], np.float32)
-    precision, auc = per_class(scores, truth, known)
-    silent = np.zeros_like(truth)
+    model = run.get("model", {})
+    return LabelledScan(
+        labels,
+        thresholds,
+        soundscapes,
+        [scores for scores, _ in each],
+        np.concatenate(birds) if birds else None,
+        f"{model.get('name', 'unnamed')}@{model.get('sha256', '')[:12]}".rstrip("@"),
+    )
+
+
+def evaluate_scan(out: Path, dataset: Path) -> Evaluation:
+    """Score the results of `birdrec scan DATASET/train_soundscapes --scores --out OUT`.
+
+    ConfigError as from `read_scan`.
+    """
+    return evaluate_labelled(read_scan(out, dataset))
+
+
+def evaluate_labelled(scan: LabelledScan) -> Evaluation:
+    """The figures of a scan that was read already."""
+    truth, known = stacked(scan.soundscapes)
+    precision, auc = per_class(scan.scores, truth, known)
+    shifted, silent = scan.shifted, np.zeros_like(truth)
     return Evaluation(
         evaluate(shifted, truth, known, 0.0),
         float((~(truth & known).any(axis=1)).mean()),
         evaluate(silent.astype(np.float32), truth, known, 1.0).row_f1,
-        thresholds,
+        scan.thresholds,
         {
             label: {
                 "rows": int(truth[:, index].sum()),
                 "average_precision": round(float(precision[index]), 4),
                 "auc": round(float(auc[index]), 4),
             }
-            for index, label in enumerate(labels)
+            for index, label in enumerate(scan.labels)
             if truth[:, index].any()
         },
-        any_bird_auc(np.concatenate(birds), truth, known) if birds else None,
-        bootstrap_intervals(shifted, soundscapes),
+        None if scan.bird is None else any_bird_auc(scan.bird, truth, known),
+        bootstrap_intervals(shifted, scan.soundscapes),
         {
             f"{share:g}": row_f1_at_nocall_share(shifted >= 0.0, truth, known, share)
             for share in _NOCALL_SHARES
@@ -127,4 +178,9 @@ def _scores(out: Path, soundscape: Soundscape, labels: list[str]) -> tuple[Float
         order = [list(kept["labels"]).index(label) for label in labels]
         scores: Floats = kept["scores"][: len(soundscape.truth), order]
         bird = kept["bird"][: len(soundscape.truth)] if "bird" in kept else None
+    if len(scores) < len(soundscape.truth):
+        raise ConfigError(
+            f"{soundscape.path.name}: {len(soundscape.truth)} chunks have labels, but "
+            f"{places[0]} has {len(scores)}: is the recording complete? Scan it again"
+        )
     return scores, bird

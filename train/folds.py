@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from recorder.errors import ConfigError, UsageError
-from train.dataset import Clip, Dataset, key, read_table
+from train.dataset import Clip, Dataset, key, read_split, read_table
 
 FOLDS = "folds.csv"
 _COLUMNS = ("filename", "primary_label", "session", "fold")
@@ -86,6 +86,46 @@ def write_folds(path: Path, folds: Folds, clips: Iterable[Clip]) -> None:
         raise UsageError(
             f"{path} cannot be written ({error.strerror}): choose another with --out"
         ) from error
+
+
+def divided(
+    dataset: Dataset, fold: int, excluded: Iterable[str], folds_path: Path | None = None
+) -> tuple[list[Clip], list[Clip]]:
+    """The clips that train and those that are held out.
+
+    By a fold when one is asked for (0 or more) in `folds_path` or DATASET/folds.csv; what
+    `split_by_session.csv` marks as `val` then is neither, because labelled soundscapes may be made
+    of it. Else by that split, and without it all clips train. ConfigError when the fold is not
+    there.
+    """
+    words = set(excluded)
+    clips = [clip for clip in dataset.clips if clip.label not in words]
+    split = read_split(dataset.folder)
+    of_split = {clip: "train" if split is None else _part(split, clip) for clip in clips}
+    if fold < 0:
+        return _where(of_split, "train"), _where(of_split, "val")
+    path = folds_path or dataset.folder / FOLDS
+    if not path.is_file():
+        raise ConfigError(f"fold = {fold}, but there is no {path}: run birdrec train folds")
+    folds = read_folds(path)
+    if fold >= folds.count:
+        raise ConfigError(f"fold = {fold}, but {path} has the folds 0 to {folds.count - 1}")
+    new = [clip for clip in clips if key(clip) not in folds.of]
+    if new:
+        raise ConfigError(
+            f"{path} lacks {len(new)} clips, the first {key(new[0])}: run birdrec train folds again"
+        )
+    trained = _where(of_split, "train")
+    of_fold = {clip: "val" if folds.of[key(clip)] == fold else "train" for clip in trained}
+    return _where(of_fold, "train"), _where(of_fold, "val")
+
+
+def _part(split: Mapping[str, str], clip: Clip) -> str:
+    return split.get(key(clip)) or split.get(clip.path.name, "")
+
+
+def _where(parts: Mapping[Clip, str], part: str) -> list[Clip]:
+    return [clip for clip, one in parts.items() if one == part]
 
 
 def _known(

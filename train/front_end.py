@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from recorder.detect.mel import (
+    CHUNK_SAMPLES,
     FRAMES_PER_TOKEN,
+    PICTURE_HOP_SAMPLES,
     TOKEN_SAMPLES,
     MelConfig,
     mel_matrix,
@@ -47,6 +49,15 @@ class TorchLogMel(nn.Module):
             ]
         )
 
+    def picture(self, samples: Tensor) -> Tensor:
+        """The twin of `chunk_picture`: chunks [batch, 160000 or more] to [batch, 313, mel_bands];
+        samples past the chunk are ignored."""
+        half = self.config.n_fft // 2
+        chunk = samples[:, :CHUNK_SAMPLES].unsqueeze(1)
+        padded = nn.functional.pad(chunk, (half, half), mode="reflect").squeeze(1)
+        views = padded.unfold(1, self.config.n_fft, PICTURE_HOP_SAMPLES)
+        return torch.stack([self._log_mel_of(record * self.window) for record in views])
+
     def _piece(self, record: Tensor, first_token: int, last_token: int) -> Tensor:
         """The frames of some tokens of one record [samples], [tokens * 32, mel_bands]."""
         tokens = last_token - first_token
@@ -56,6 +67,10 @@ class TorchLogMel(nn.Module):
         even = samples.unfold(0, self.config.n_fft, stride)[:pairs]
         odd = samples[stride // 2 :].unfold(0, self.config.n_fft, stride)[:pairs]
         frames = torch.stack((even * self.window, odd * self.window), dim=1).flatten(0, 1)
+        return self._log_mel_of(frames)
+
+    def _log_mel_of(self, frames: Tensor) -> Tensor:
+        """Windowed frames [..., n_fft] to log-mel [..., mel_bands]."""
         spectrum = torch.fft.rfft(frames)
         # abs() would take a careful and slow square root that square() undoes.
         power = spectrum.real.square() + spectrum.imag.square()

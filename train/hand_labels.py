@@ -22,7 +22,7 @@ from recorder.errors import ConfigError
 from train.dataset import read_table
 
 HAND_LABELS = "hand_labels.csv"
-_COLUMNS = ("row_id", "human_voice", "nocall", "t_range")
+COLUMNS = ("row_id", "human_voice", "nocall", "t_range")
 
 Ranges = tuple[tuple[float, float], ...]
 
@@ -43,7 +43,7 @@ def read_hand_labels(path: Path) -> dict[str, HandLabel]:
     if not path.is_file():
         return {}
     labels: dict[str, HandLabel] = {}
-    for row in read_table(path, _COLUMNS):
+    for row in read_table(path, COLUMNS):
         marks = [row[name].strip() for name in ("human_voice", "nocall")]
         if any(mark not in ("0", "1") for mark in marks) or marks == ["0", "0"]:
             raise ConfigError(

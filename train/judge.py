@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from recorder.detect.mel import TOKENS_PER_CHUNK, MelConfig, log_mel
+from recorder.detect.mel import SAMPLE_RATE_HZ, MelConfig
 from recorder.detect.metrics import any_bird_auc, best_threshold, evaluate
 from recorder.detect.postprocess import ANY_BIRD_EXPONENT, gated
+from recorder.sound.audiofile import read_mono
 from train.data import Noise, Recording
+from train.predict import Features, chunk_scores, features_of
 from train.scenes import SceneConfig, SceneMaker
-from train.soundscapes import (
-    Soundscape,
-    read_soundscapes,
-    score_soundscapes,
-    soundscape_log_mel,
-    stacked,
-)
+from train.soundscapes import Soundscape, stacked
 from train.vary import VaryConfig
-
-Floats = NDArray[np.float32]
 
 _COMPOSED = 32
 _COMPOSED_CHUNKS = 12
@@ -43,25 +36,19 @@ class Judge:
     def __init__(
         self,
         soundscapes: list[Soundscape],
-        log_mels: list[Floats],
+        features: Sequence[Features],
         *,
         classes: int,
         any_bird: bool = False,
     ) -> None:
         self._soundscapes = soundscapes
-        self._log_mels = log_mels
+        self._features = features
         self._classes = classes
         self._any_bird = any_bird
 
     def judge(self, net: nn.Module) -> dict[str, float]:
         """The threshold that is best on these soundscapes, and the figures with it."""
-
-        def token_logits(frames: Floats) -> Floats:
-            with torch.no_grad():
-                logits: Tensor = net(torch.from_numpy(frames).unsqueeze(0))
-            return logits[0].numpy()
-
-        every = np.concatenate(score_soundscapes(self._log_mels, token_logits))
+        every = np.concatenate([chunk_scores(net, one) for one in self._features])
         if self._any_bird:
             every = gated(every, self._classes, ANY_BIRD_EXPONENT)
         scores = every[:, : self._classes]
@@ -74,12 +61,19 @@ class Judge:
 
 
 def dataset_judge(
-    dataset: Path, core: list[str], mel: MelConfig, *, any_bird: bool = False
+    soundscapes: list[Soundscape],
+    core: list[str],
+    mel: MelConfig,
+    *,
+    any_bird: bool = False,
+    model: str = "segmenter",
 ) -> Judge:
-    """By the labelled soundscapes of a dataset; ConfigError when it has none."""
-    soundscapes = read_soundscapes(dataset, core)
-    log_mels = [soundscape_log_mel(one, mel) for one in soundscapes]
-    return Judge(soundscapes, log_mels, classes=len(core), any_bird=any_bird)
+    """By labelled soundscapes, read for the classes `core`."""
+    features = [
+        features_of(read_mono(one.path, SAMPLE_RATE_HZ), len(one.truth), mel, model)
+        for one in soundscapes
+    ]
+    return Judge(soundscapes, features, classes=len(core), any_bird=any_bird)
 
 
 def composed_judge(
@@ -89,15 +83,16 @@ def composed_judge(
     mel: MelConfig,
     *,
     any_bird: bool = False,
+    model: str = "segmenter",
 ) -> Judge:
     """By minutes composed from recordings that were held out, the same ones every time."""
     maker = SceneMaker(held_out, noise, labels=core, core=set(core), config=_AS_RECORDED, mel=mel)
-    soundscapes, log_mels = [], []
+    soundscapes, features = [], []
     for number in range(_COMPOSED):
         scene = maker.compose(
             np.random.default_rng(number), _COMPOSED_CHUNKS, _SOURCES[number % len(_SOURCES)]
         )
         truth = scene.target > 0.5
         soundscapes.append(Soundscape(Path(f"composed_{number}"), truth, truth | (scene.known > 0)))
-        log_mels.append(log_mel(scene.samples, _COMPOSED_CHUNKS * TOKENS_PER_CHUNK, mel))
-    return Judge(soundscapes, log_mels, classes=len(core), any_bird=any_bird)
+        features.append(features_of(scene.samples, _COMPOSED_CHUNKS, mel, model))
+    return Judge(soundscapes, features, classes=len(core), any_bird=any_bird)

@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from recorder.detect.mel import MelConfig
+from recorder.detect.mel import SAMPLE_RATE_HZ, MelConfig
 from recorder.errors import ConfigError
+from train.cache import ClipCache
 from train.config import TrainConfig
-from train.data import Loaded, Noise, Recording, load_noise, load_recordings, other_birds
-from train.dataset import Clip, Dataset, core_labels, key, read_dataset, read_split
-from train.folds import FOLDS, read_folds
+from train.data import (
+    Loaded,
+    Noise,
+    Prepare,
+    Recording,
+    load_noise,
+    load_recordings,
+    other_birds,
+    prepared,
+)
+from train.dataset import Clip, Dataset, core_labels, key, read_dataset
+from train.folds import FOLDS, divided, read_folds
 from train.hand_labels import HAND_LABELS, HandLabel, read_hand_labels
+from train.imagined import imagined_recordings, is_imagined
+from train.pseudo import read_pseudo_labels
 from train.scenes import ANY_BIRD
-from train.soundscapes import SOUNDSCAPES
+from train.soundscapes import (
+    SOUNDSCAPES,
+    Soundscape,
+    of_fold,
+    read_soundscapes,
+    silent_stretches,
+)
 
 Say = Callable[[str], None]
 
@@ -30,6 +48,8 @@ class Jury:
     """What says how good the net is."""
 
     words: str
+    soundscapes: list[Soundscape] = field(default_factory=list)
+    """Labelled ones, for the core classes."""
     recordings: list[Recording] = field(default_factory=list)
     """Held-out recordings of the core classes, to compose soundscapes from; none when there are
     labelled soundscapes, or nothing at all."""
@@ -52,8 +72,8 @@ class Material:
 
     @property
     def clips(self) -> list[Clip]:
-        """The clips of the classes, without those of birds of no class."""
-        return [one.clip for one in self.recordings if one.clip.label != ANY_BIRD]
+        """The clips of the classes: without birds of no class, and those that do not exist."""
+        return [one.clip for one in self.recordings if _is_real(one.clip.label)]
 
 
 def gather(config: TrainConfig, config_path: Path, mel: MelConfig, *, say: Say) -> Material:
@@ -63,37 +83,60 @@ def gather(config: TrainConfig, config_path: Path, mel: MelConfig, *, say: Say) 
     """
     here = config_path.parent
     dataset = read_dataset(here / config.dataset)
-    hand_labels = read_hand_labels(dataset.folder / HAND_LABELS)
+    marks = here / config.hand_labels if config.hand_labels else dataset.folder / HAND_LABELS
+    if config.hand_labels and not marks.is_file():
+        raise ConfigError(f"hand_labels: {marks} is not there")
+    hand_labels = read_hand_labels(marks)
     account = _account(dataset, hand_labels)
     for line in [*dataset.problems(), *account["hand_labels_of_no_clip"]]:
         say(line)
-    clips, held_out = divided(dataset, config.fold, config.labels_excluded)
+    table = here / config.folds if config.folds else dataset.folder / FOLDS
+    clips, held_out = divided(dataset, config.fold, config.labels_excluded, table)
     strangers = other_birds([here / folder for folder in config.other_birds], ANY_BIRD)
-    loaded = load_recordings([*clips, *strangers], mel, hand_labels)
+    prepare = _preparer(config, here, say)
+    loaded = load_recordings([*clips, *strangers], mel, hand_labels, prepare)
     _tell(loaded, say)
-    used = Counter(one.clip.label for one in loaded.recordings if one.clip.label != ANY_BIRD)
+    recordings, too_long = _short_enough(loaded.recordings, config.max_clip_s)
+    if too_long:
+        say(f"{len(too_long)} clips are longer than {config.max_clip_s:g} s, and do not train")
+    used = Counter(one.clip.label for one in recordings if _is_real(one.clip.label))
     if not used:
         raise ConfigError(f"none of the {len(clips)} clips of {dataset.folder} can be used")
     core = [label for label in core_labels(dataset) if label in used]
     gone = sorted({clip.label for clip in dataset.clips} - set(used) - set(config.labels_excluded))
     if gone:
         say(f"no clip to train on, so no class: {', '.join(gone)}")
+    imagined = imagined_recordings(config.imagined_species, config.imagined_each, config.seed)
+    recordings = [*recordings, *imagined]
+    others = sorted((set(used) | {one.clip.label for one in imagined}) - set(core))
+    labels = [*core, *[ANY_BIRD] * config.any_bird, *others]
     noise = load_noise(
         [here / folder for folder in config.noise], config.noise_excluded, config.noise_unsure
     )
     judges = [clip for clip in held_out if clip.label in core]
-    jury = _jury(dataset, load_recordings(judges, mel, hand_labels).recordings, noise)
+    jury = _jury(dataset, load_recordings(judges, mel, hand_labels, prepare).recordings, noise)
+    noise = [one for one in noise if not any(one is kept for kept in jury.noise)]
+    if (dataset.folder / SOUNDSCAPES).is_dir():
+        count = read_folds(table).count if config.soundscape_noise else 1
+        judging, of_others = of_fold(read_soundscapes(dataset.folder, core), config.fold, count)
+        noise += [Noise(one) for other in of_others for one in silent_stretches(other)]
+        jury = replace(jury, soundscapes=judging)
     say(f"judged by {jury.words}")
+    recordings, without = _with_pseudo_labels(recordings, labels, config, here)
+    if without:
+        say(f"{without} clips have no pseudo labels: no token of them is sure")
     return Material(
-        loaded.recordings,
-        [one for one in noise if not any(one is kept for kept in jury.noise)],
-        [*core, *[ANY_BIRD] * config.any_bird, *sorted(set(used) - set(core))],
+        recordings,
+        noise,
+        labels,
         core,
         jury,
         {
             "judged_by": jury.words,
             "clips_used": dict(sorted(used.items())),
             "labels_without_a_clip": gone,
+            "too_long": [str(clip.path) for clip in too_long],
+            "without_pseudo_labels": without,
             "unusable": {str(path): reason for path, reason in loaded.unusable.items()},
             "damaged": {str(path): remark for path, remark in loaded.damaged.items()},
             **account,
@@ -101,37 +144,44 @@ def gather(config: TrainConfig, config_path: Path, mel: MelConfig, *, say: Say) 
     )
 
 
-def divided(dataset: Dataset, fold: int, excluded: Iterable[str]) -> tuple[list[Clip], list[Clip]]:
-    """The clips that train and those that are held out.
-
-    By `folds.csv` when a fold is asked for (0 or more), else by `split_by_session.csv`, and
-    without that all clips train. ConfigError when the fold is not there.
-    """
-    words = set(excluded)
-    clips = [clip for clip in dataset.clips if clip.label not in words]
-    if fold < 0:
-        split = read_split(dataset.folder)
-        if split is None:
-            return clips, []
-        parts = [split.get(key(clip), split.get(clip.path.name)) for clip in clips]
-        return _where(clips, parts, "train"), _where(clips, parts, "val")
-    path = dataset.folder / FOLDS
-    if not path.is_file():
-        raise ConfigError(f"fold = {fold}, but there is no {path}: run birdrec train folds")
-    folds = read_folds(path)
-    new = [clip for clip in clips if key(clip) not in folds.of]
-    if fold >= folds.count:
-        raise ConfigError(f"fold = {fold}, but {path} has the folds 0 to {folds.count - 1}")
-    if new:
-        raise ConfigError(
-            f"{path} lacks {len(new)} clips, the first {key(new[0])}: run birdrec train folds again"
-        )
-    parts = ["val" if folds.of[key(clip)] == fold else "train" for clip in clips]
-    return _where(clips, parts, "train"), _where(clips, parts, "val")
+def _is_real(label: str) -> bool:
+    return label != ANY_BIRD and not is_imagined(label)
 
 
-def _where(clips: list[Clip], parts: list[Any], part: str) -> list[Clip]:
-    return [clip for clip, one in zip(clips, parts, strict=True) if one == part]
+def _preparer(config: TrainConfig, here: Path, say: Say) -> Prepare:
+    if not config.cache:
+        return prepared
+    return ClipCache(here / config.cache, config.cache_gb * 1e9, say=say).prepare
+
+
+def _short_enough(
+    recordings: list[Recording], longest_s: float
+) -> tuple[list[Recording], list[Clip]]:
+    """§2.2(2): in long clips more stretches are silent. 0 takes them all."""
+    if not longest_s:
+        return recordings, []
+    most = longest_s * SAMPLE_RATE_HZ
+    short = [one for one in recordings if len(one.samples) <= most]
+    return short, [one.clip for one in recordings if len(one.samples) > most]
+
+
+def _with_pseudo_labels(
+    recordings: list[Recording], labels: list[str], config: TrainConfig, here: Path
+) -> tuple[list[Recording], int]:
+    """The recordings with the pseudo labels of steps 2 and 3, and how many have none."""
+    if not config.pseudo_labels:
+        if config.segmentation_share:
+            raise ConfigError(
+                f"step {config.step} needs pseudo labels: make them with `birdrec train "
+                "pseudo-label`, and name their folder with --pseudo-labels"
+            )
+        return recordings, 0
+    pseudo = read_pseudo_labels(
+        here / config.pseudo_labels, [label for label in labels if not is_imagined(label)]
+    )
+    known = [one.with_pseudo(pseudo.of(one.clip, labels)) for one in recordings]
+    own = [one for one in known if _is_real(one.clip.label)]
+    return known, sum(one.pseudo is None for one in own)
 
 
 def _jury(dataset: Dataset, held_out: list[Recording], noise: list[Noise]) -> Jury:
@@ -143,7 +193,7 @@ def _jury(dataset: Dataset, held_out: list[Recording], noise: list[Noise]) -> Ju
     kept = noise[::_HELD_OUT_NOISE] if len(noise) >= _HELD_OUT_NOISE else noise
     recordings, labels = len(held_out), len({one.clip.label for one in held_out})
     words = f"soundscapes composed from {recordings} held-out recordings of {labels} labels"
-    return Jury(words, held_out, kept)
+    return Jury(words, recordings=held_out, noise=kept)
 
 
 def _account(dataset: Dataset, hand_labels: dict[str, HandLabel]) -> dict[str, list[str]]:

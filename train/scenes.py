@@ -2,7 +2,8 @@
 
 A *weak* scene is a crop with the clip's label on the whole of it (§2.2 smart crop, §2.1 union
 MixUp). A *composed* scene places loud stretches of 0 to a few clips over a noise bed; because it
-is known where they lie, every 5-s chunk has its own label. Mixing happens on waveforms.
+is known where they lie, every 5-s chunk has its own label. Mixing happens on waveforms. With
+pseudo labels (§2.4 steps 2 and 3) a scene says token by token, too, what is sure.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ from recorder.detect.mel import (
     samples_needed,
 )
 from train.beds import NoiseBeds
+from train.cuts import SURE_FRAMES, Stretch, call_frame, faded, smart_crop
 from train.data import Noise, Recording
+from train.imagined import is_imagined
 from train.levels import from_db, limited, loud_level, steady_level
+from train.pseudo_targets import TokenStates, may_call
 from train.vary import VaryConfig, vary
 
 Samples = NDArray[np.float32]
@@ -32,8 +36,6 @@ Floats = NDArray[np.float32]
 _FRAMES_PER_CHUNK = FRAMES_PER_TOKEN * TOKENS_PER_CHUNK
 ANY_BIRD = "bird"
 """The label of the output that says: a bird, known or not."""
-_SURE_FRAMES = 10
-"""A chunk with 0.1 s of loud frames holds the call; with fewer it is unknown."""
 _SURE_LOUDNESS = 0.25
 """A frame from here on is loud enough to be the call itself, not its echo."""
 
@@ -62,6 +64,8 @@ class SceneConfig:
     the background species sings in these 5 seconds."""
     auxiliary_weight: float = 0.5
     """How often a class outside the core set is drawn, relative to one inside."""
+    imagined_weight: float = 0.05
+    """The same for a bird that does not exist, see `train.imagined`."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +77,8 @@ class Scene:
     known: Floats  # [chunks, classes]: 0 leaves the pair out of the loss
     weak: bool
     """The label is true of the record, not of each chunk: all rows of `target` are equal."""
-
-
-@dataclass(frozen=True)
-class _Stretch:
-    recording: Recording
-    samples: Samples
-    loudness: NDArray[np.float32]  # [frames]
+    token_target: Floats  # [tokens, classes] in 0..1
+    token_known: Floats  # [tokens, classes]: what pseudo labels are sure of
 
 
 class SceneMaker:
@@ -96,21 +95,18 @@ class SceneMaker:
         mel: MelConfig,
         not_birds: frozenset[str] = frozenset(),
     ) -> None:
-        self._beds = NoiseBeds(noise, recordings)
+        real = [one for one in recordings if not is_imagined(one.clip.label)]
+        self._beds = NoiseBeds(noise, real)
         self._config = config
         self._mel = mel
-        self._not_birds = not_birds
         self._index = {label: index for index, label in enumerate(labels)}
+        self._birds = [index for label, index in self._index.items() if label not in not_birds]
         self._by_label = {
             label: [recording for recording in recordings if recording.clip.label == label]
             for label in labels
         }
         draws = np.array(
-            [
-                np.sqrt(len(self._by_label[label]))
-                * (1.0 if label in core else config.auxiliary_weight)
-                for label in labels
-            ]
+            [np.sqrt(len(self._by_label[label])) * _weight(label, core, config) for label in labels]
         )
         self._labels = labels
         self._chances = draws / draws.sum()
@@ -128,6 +124,7 @@ class SceneMaker:
         length = samples_needed(chunks * TOKENS_PER_CHUNK, self._mel)
         target = np.zeros((chunks, len(self._labels)), np.float32)
         known = np.ones_like(target)
+        states = TokenStates(chunks * TOKENS_PER_CHUNK, len(self._labels))
         mix, bed_level, may_hold_birds = self._bed(rng, length)
         for _ in range(sources):
             recording = self._draw(rng)
@@ -141,23 +138,28 @@ class SceneMaker:
                 begin = int(rng.integers(-len(stretch.samples) // 3, room + 1))
                 _add(mix, stretch.samples * np.float32(gain), begin)
                 self._label(target, known, stretch, begin)
-        self._any_bird(target, known, may_hold_birds)
-        return Scene(limited(mix), target, known, weak=False)
+                place = slice(begin, begin + len(stretch.samples))
+                source = (stretch.begin, stretch.speed)
+                states.place(recording, self._columns(recording), source, place)
+        return self._scene(mix, (target, known), states, may_hold_birds, weak=False)
 
     def _weak(self, rng: np.random.Generator, chunks: int, length: int) -> Scene:
         config = self._config
         record = np.zeros(len(self._labels), np.float32)
         known = np.ones_like(record)
+        states = TokenStates(chunks * TOKENS_PER_CHUNK, len(self._labels))
         share = rng.beta(config.mixup_alpha, config.mixup_alpha)
         gains = (share, 1.0 - share) if rng.random() < config.mixup_chance else (1.0,)
         mix, bed_level, may_hold_birds = self._bed(rng, length)
         wanted_level = bed_level * from_db(rng.uniform(*config.weak_snr_db))
         for gain in gains:
             recording = self._draw(rng)
-            begin = _smart_crop(rng, recording, length, config.edge_crop_share)
+            own = self._index[recording.clip.label]
+            begin = smart_crop(rng, recording, length, config.edge_crop_share, own)
             crop = recording.piece(begin, length, own_noise=self._own_share(rng))
-            crop = vary(rng, crop, config.vary)
+            crop, speed = vary(rng, crop, config.vary)
             mix += crop * np.float32(gain * wanted_level / loud_level(crop))
+            states.place(recording, self._columns(recording), (begin, speed), slice(0, length))
             if recording.is_nocall(begin, length):
                 continue
             for label in recording.clip.secondary_labels:
@@ -166,11 +168,26 @@ class SceneMaker:
                     record[column] = max(record[column], config.secondary_target)
                 elif label in self._index:
                     known[self._index[label]] = 0.0
-            record[self._index[recording.clip.label]] = 1.0
+            record[own] = 1.0
         known[record == 1.0] = 1.0
-        target, known = np.tile(record, (chunks, 1)), np.tile(known, (chunks, 1))
+        rows = np.tile(record, (chunks, 1)), np.tile(known, (chunks, 1))
+        return self._scene(mix, rows, states, may_hold_birds, weak=True)
+
+    def _scene(
+        self,
+        mix: Samples,
+        rows: tuple[Floats, Floats],
+        states: TokenStates,
+        may_hold_birds: bool,
+        *,
+        weak: bool,
+    ) -> Scene:
+        target, known = rows
         self._any_bird(target, known, may_hold_birds)
-        return Scene(limited(mix), target, known, weak=True)
+        column = self._index.get(ANY_BIRD)
+        if column is not None:
+            states.any_bird(column, self._birds, may_hold_birds=may_hold_birds)
+        return Scene(limited(mix), target, known, weak, *states.arrays())
 
     def _any_bird(self, target: Floats, known: Floats, may_hold_birds: bool) -> None:
         """Fill the column of ANY_BIRD from the others: yes where any bird is, no where all are
@@ -178,9 +195,8 @@ class SceneMaker:
         column = self._index.get(ANY_BIRD)
         if column is None:
             return
-        birds = [i for label, i in self._index.items() if label not in self._not_birds]
-        present = target[:, birds].max(axis=1)
-        sure_absent = (known[:, birds] == 1.0).all(axis=1) & (not may_hold_birds)
+        present = target[:, self._birds].max(axis=1)
+        sure_absent = (known[:, self._birds] == 1.0).all(axis=1) & (not may_hold_birds)
         target[:, column] = present
         known[:, column] = np.where((present > 0) | sure_absent, 1.0, 0.0)
 
@@ -205,24 +221,35 @@ class SceneMaker:
         """How much of a source's own noise stays in it: all of it, or less."""
         return float(rng.random() if rng.random() < self._config.vary.own_noise_chance else 1.0)
 
-    def _stretch(self, rng: np.random.Generator, recording: Recording, length: int) -> _Stretch:
+    def _columns(self, recording: Recording) -> list[int]:
+        """The classes that the recording's metadata name, its own first."""
+        clip = recording.clip
+        named = (clip.label, *clip.secondary_labels)
+        return [self._index[label] for label in named if label in self._index]
+
+    def _stretch(self, rng: np.random.Generator, recording: Recording, length: int) -> Stretch:
         """A loud stretch, faded at both ends, with the loudness on its own time axis."""
         low, high = np.log(self._config.stretch_s)
         wanted = int(np.exp(rng.uniform(low, high)) * SAMPLE_RATE_HZ)
         size = min(wanted, length, len(recording.samples))
-        begin = _loud_frame(rng, recording) * TOKEN_SAMPLES // FRAMES_PER_TOKEN
+        own = self._index[recording.clip.label]
+        begin = call_frame(rng, recording, own) * TOKEN_SAMPLES // FRAMES_PER_TOKEN
         begin -= int(rng.uniform(0.1, 0.9) * size)
         begin = int(np.clip(begin, 0, len(recording.samples) - size))
         first = begin * FRAMES_PER_TOKEN // TOKEN_SAMPLES
         loud = recording.loudness[first : first + size * FRAMES_PER_TOKEN // TOKEN_SAMPLES]
         raw = recording.piece(begin, size, own_noise=self._own_share(rng))
-        varied = _faded(vary(rng, raw, self._config.vary))
+        varied, speed = vary(rng, raw, self._config.vary)
+        varied = faded(varied)
         places = np.arange(len(varied) * FRAMES_PER_TOKEN // TOKEN_SAMPLES)
         places = np.minimum(places * size // max(1, len(varied)), max(0, len(loud) - 1))
         silence = np.zeros(len(places), np.float32)
-        return _Stretch(recording, varied, loud[places] if len(loud) else silence)
+        loudness = loud[places] if len(loud) else silence
+        # Loud is not enough where pseudo labels say that somebody else is.
+        own_calls = may_call(recording, own, (first + places) // FRAMES_PER_TOKEN)
+        return Stretch(recording, varied, np.where(own_calls, loudness, silence), begin, speed)
 
-    def _label(self, target: Floats, known: Floats, stretch: _Stretch, begin: int) -> None:
+    def _label(self, target: Floats, known: Floats, stretch: Stretch, begin: int) -> None:
         """Write a placed stretch into the chunk labels; what is not sure becomes unknown."""
         chunks = len(target)
         first = begin * FRAMES_PER_TOKEN // TOKEN_SAMPLES
@@ -231,22 +258,19 @@ class SceneMaker:
         chunk_of = frames[inside] // _FRAMES_PER_CHUNK
         loud = np.bincount(chunk_of, stretch.loudness[inside] >= _SURE_LOUDNESS, minlength=chunks)
         touched = np.bincount(chunk_of, minlength=chunks) > 0
-        clip = stretch.recording.clip
-        sure = loud >= _SURE_FRAMES
-        column = self._index[clip.label]
+        sure = loud >= SURE_FRAMES
+        column, *others = self._columns(stretch.recording)
         known[touched & ~sure & (target[:, column] == 0), column] = 0.0
         target[sure, column] = 1.0
         known[sure, column] = 1.0
-        for label in clip.secondary_labels:
-            if label in self._index:
-                other = self._index[label]
-                known[touched & (target[:, other] == 0), other] = 0.0
+        for other in others:
+            known[touched & (target[:, other] == 0), other] = 0.0
 
 
-def _loud_frame(rng: np.random.Generator, recording: Recording) -> int:
-    """A frame to cut a stretch around, the louder the likelier."""
-    weight = np.cumsum(np.where(recording.active, recording.loudness, 0.0), dtype=np.float64)
-    return int(np.searchsorted(weight, rng.uniform(0.0, max(float(weight[-1]), 1e-9))))
+def _weight(label: str, core: set[str], config: SceneConfig) -> float:
+    if label in core:
+        return 1.0
+    return config.imagined_weight if is_imagined(label) else config.auxiliary_weight
 
 
 def _source_count(rng: np.random.Generator, chunks: int) -> int:
@@ -256,38 +280,7 @@ def _source_count(rng: np.random.Generator, chunks: int) -> int:
     return int(min(6, rng.poisson(1.0 + 0.5 * chunks**0.5)))
 
 
-def _smart_crop(
-    rng: np.random.Generator, recording: Recording, length: int, edge_share: float
-) -> int:
-    """Where a crop begins, §2.2(1): a share of them in the first or last 5 s, moved inwards by
-    0-2 s; else anywhere loud. Before 0 when the recording is too short: it is padded there."""
-    spare = len(recording.samples) - length
-    if spare <= 0:
-        return -int(rng.integers(0, -spare + 1))
-    if rng.random() < edge_share:
-        shift = min(spare, int(rng.uniform(0.0, 2.0) * SAMPLE_RATE_HZ))
-        return shift if rng.random() < 0.5 else spare - shift
-    begin = 0
-    for _ in range(3):
-        begin = int(rng.integers(0, spare + 1))
-        first = begin * FRAMES_PER_TOKEN // TOKEN_SAMPLES
-        frames = length * FRAMES_PER_TOKEN // TOKEN_SAMPLES
-        if recording.active[first : first + frames].sum() >= _SURE_FRAMES:
-            break
-    return begin
-
-
 def _add(mix: Samples, samples: Samples, begin: int) -> None:
     start, stop = max(0, begin), min(len(mix), begin + len(samples))
     if stop > start:
         mix[start:stop] += samples[start - begin : stop - begin]
-
-
-def _faded(samples: Samples, fade_samples: int = 640) -> Samples:
-    """20 ms ramps, so that the cut itself is not a sound."""
-    ramp = np.linspace(0.0, 1.0, min(fade_samples, len(samples) // 2), dtype=np.float32)
-    if len(ramp):
-        samples = samples.copy()
-        samples[: len(ramp)] *= ramp
-        samples[-len(ramp) :] *= ramp[::-1]
-    return samples

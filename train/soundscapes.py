@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recorder.detect.mel import (
-    CHUNK_S,
-    CHUNK_SAMPLES,
-    SAMPLE_RATE_HZ,
-    TOKENS_PER_CHUNK,
-    MelConfig,
-    log_mel,
-    samples_needed,
-)
-from recorder.detect.postprocess import chunk_probabilities
+from recorder.detect.mel import CHUNK_S, CHUNK_SAMPLES, SAMPLE_RATE_HZ
 from recorder.errors import ConfigError
 from recorder.sound.audiofile import read_mono
 
@@ -29,7 +19,7 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Soundscape:
     """One recording with labels for every chunk."""
 
@@ -73,19 +63,37 @@ def read_soundscapes(dataset: Path, labels: list[str]) -> list[Soundscape]:
     return result
 
 
-def soundscape_log_mel(soundscape: Soundscape, mel: MelConfig) -> Floats:
-    """The log-mel of the labelled chunks, [chunks * 512, mel_bands]."""
-    samples = read_mono(soundscape.path, SAMPLE_RATE_HZ)[: len(soundscape.truth) * CHUNK_SAMPLES]
-    tokens = len(soundscape.truth) * TOKENS_PER_CHUNK
-    padded = np.pad(samples, (0, samples_needed(tokens, mel) - len(samples)))
-    return log_mel(padded, tokens, mel)
+def of_fold(
+    soundscapes: list[Soundscape], fold: int, folds: int
+) -> tuple[list[Soundscape], list[Soundscape]]:
+    """Those that judge a fold and the others; with one fold all judge.
+
+    They are dealt out in the order of their names.
+    """
+    if folds < 2:
+        return soundscapes, []
+    turns = list(enumerate(sorted(soundscapes, key=lambda one: one.path.name)))
+    judging = [one for turn, one in turns if turn % folds == fold]
+    if not judging:
+        raise ConfigError(
+            f"{len(soundscapes)} soundscapes for {folds} folds leave none to judge fold {fold}: "
+            "use fewer folds, or soundscape_noise = false"
+        )
+    return judging, [one for turn, one in turns if turn % folds != fold]
 
 
-def score_soundscapes(
-    log_mels: list[Floats], token_logits: Callable[[Floats], Floats]
-) -> list[Floats]:
-    """Chunk probabilities [chunks, classes] of each soundscape, all tokens in one window."""
-    return [chunk_probabilities(token_logits(frames)) for frames in log_mels]
+def silent_stretches(soundscape: Soundscape) -> list[NDArray[np.int16]]:
+    """The sound of its chunks in which surely nothing calls, 32 kHz; neighbours stay together."""
+    samples = read_mono(soundscape.path, SAMPLE_RATE_HZ)
+    silent = ~soundscape.truth.any(axis=1) & soundscape.known.all(axis=1)
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], silent, [False])).astype(np.int8)))
+    pieces = [
+        samples[first * CHUNK_SAMPLES : last * CHUNK_SAMPLES]
+        for first, last in edges.reshape(-1, 2)
+    ]
+    return [
+        np.rint(piece.clip(-1.0, 1.0) * 32767).astype(np.int16) for piece in pieces if len(piece)
+    ]
 
 
 def stacked(soundscapes: list[Soundscape]) -> tuple[Bools, Bools]:

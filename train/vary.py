@@ -41,14 +41,16 @@ class VaryConfig:
     """How often a source is mixed with only a random share of its recording's own noise."""
 
 
-def vary(rng: np.random.Generator, samples: Samples, config: VaryConfig) -> Samples:
-    """[n] samples as another individual would sound elsewhere: still [n] samples."""
+def vary(rng: np.random.Generator, samples: Samples, config: VaryConfig) -> tuple[Samples, float]:
+    """[n] samples as another individual would sound elsewhere, still [n], and how much faster."""
+    speed = 1.0
     if rng.random() < config.speed_chance:
-        samples = _resped(samples, rng.uniform(1.0 - config.speed, 1.0 + config.speed))
+        speed = rng.uniform(1.0 - config.speed, 1.0 + config.speed)
+        samples = _resped(samples, speed)
     coloured = rng.random() < config.colour_chance
     echoed = rng.random() < config.echo_chance
     if not len(samples) or not (coloured or echoed):
-        return samples.astype(np.float32, copy=False)
+        return samples.astype(np.float32, copy=False), speed
     size = next_fast_len(len(samples) + int(_ECHO_S * SAMPLE_RATE_HZ), real=True)
     response = np.ones(size // 2 + 1, np.complex64)
     if coloured:
@@ -58,7 +60,7 @@ def vary(rng: np.random.Generator, samples: Samples, config: VaryConfig) -> Samp
         level = 10.0 ** (rng.uniform(*config.echo_db) / 20.0)
         response *= np.float32(1.0) + np.float32(level) * rfft(echo, size)
     changed: Samples = irfft(rfft(samples, size) * response, size)[: len(samples)]
-    return changed.astype(np.float32, copy=False)
+    return changed.astype(np.float32, copy=False), speed
 
 
 def _resped(samples: Samples, factor: float) -> Samples:

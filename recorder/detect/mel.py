@@ -31,6 +31,9 @@ TOKENS_PER_CHUNK = 16
 CHUNK_SAMPLES = TOKEN_SAMPLES * TOKENS_PER_CHUNK
 CHUNK_S = CHUNK_SAMPLES / SAMPLE_RATE_HZ
 
+PICTURE_HOP_SAMPLES = 512
+"""Of the classifier's picture: 313 frames in 5 s."""
+
 _FRAME_PAIR_SAMPLES = 625
 """Two hops of 312.5 samples."""
 _ODD_FRAME_SAMPLES = 312
@@ -150,6 +153,19 @@ def log_mel(samples: Samples, tokens: int, config: MelConfig) -> LogMel:
     return out
 
 
+def chunk_picture(samples: Samples, config: MelConfig) -> LogMel:
+    """The log-mel of one 5-s chunk as the classifier sees it, [313, mel_bands] (§2.1).
+
+    A hop of 512 samples, frames centred, the chunk mirrored at its ends: nothing beside the chunk
+    is looked at. Raises ValueError unless there are exactly 160,000 samples.
+    """
+    if len(samples) != CHUNK_SAMPLES:
+        raise ValueError(f"a chunk has {CHUNK_SAMPLES} samples, got {len(samples)}")
+    padded = np.pad(samples, config.n_fft // 2, mode="reflect")
+    views = np.lib.stride_tricks.sliding_window_view(padded, config.n_fft)[::PICTURE_HOP_SAMPLES]
+    return _log_mel_of(views * _tables(config).window, config)
+
+
 def _log_mel_piece(samples: Samples, tokens: int, config: MelConfig) -> LogMel:
     tables = _tables(config)
     pairs = tokens * FRAMES_PER_TOKEN // 2
@@ -159,6 +175,12 @@ def _log_mel_piece(samples: Samples, tokens: int, config: MelConfig) -> LogMel:
     odd = views[_ODD_FRAME_SAMPLES::_FRAME_PAIR_SAMPLES][:pairs]
     np.multiply(even, tables.window, out=frames[0::2])
     np.multiply(odd, tables.window, out=frames[1::2])
+    return _log_mel_of(frames, config)
+
+
+def _log_mel_of(frames: NDArray[np.float32], config: MelConfig) -> LogMel:
+    """Windowed frames [frames, n_fft] to log-mel [frames, mel_bands]."""
+    tables = _tables(config)
     spectrum = scipy.fft.rfft(frames, axis=1)[:, tables.bins]
     power = np.square(spectrum.real)
     power += np.square(spectrum.imag)

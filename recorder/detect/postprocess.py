@@ -5,6 +5,8 @@ Pure numpy; training, evaluation and the field share it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,18 +46,54 @@ def chunk_probabilities(logits: Floats) -> Floats:
     aggregated on chunks shifted by 8 tokens (§2.5(3)). At the edges of the record the missing
     term is dropped and the weights are renormalised.
     """
-    chunks = len(logits) // TOKENS_PER_CHUNK
-    own = _probabilities(logits[: chunks * TOKENS_PER_CHUNK])
+    return sliding_window(*chunk_and_between(logits))
+
+
+def chunk_and_between(logits: Floats) -> tuple[Floats, Floats]:
+    """Token logits of a record to the probabilities of its chunks [chunks, classes], and of the
+    chunks between them [chunks - 1, classes], which start 8 tokens later; without smoothing."""
+    whole = logits[: len(logits) // TOKENS_PER_CHUNK * TOKENS_PER_CHUNK]
+    return _probabilities(whole), _probabilities(whole[_HALF_CHUNK : len(whole) - _HALF_CHUNK])
+
+
+def sliding_window(own: Floats, shifted: Floats) -> Floats:
+    """The probabilities of chunks [chunks, classes], smoothed by those of the chunks between them
+    [chunks - 1, classes], which start 2.5 s later (§2.5(3)); edges as in `chunk_probabilities`."""
     total = 0.5 * own
-    weight = np.full((chunks, 1), 0.5, np.float32)
-    if chunks > 1:
-        shifted = _probabilities(logits[_HALF_CHUNK : chunks * TOKENS_PER_CHUNK - _HALF_CHUNK])
-        total[1:] += 0.25 * shifted
-        total[:-1] += 0.25 * shifted
-        weight[1:] += 0.25
-        weight[:-1] += 0.25
+    weight = np.full((len(own), 1), 0.5, np.float32)
+    total[1:] += 0.25 * shifted
+    total[:-1] += 0.25 * shifted
+    weight[1:] += 0.25
+    weight[:-1] += 0.25
     smoothed: Floats = (total / weight).astype(np.float32)
     return smoothed
+
+
+def global_correction(
+    probabilities: Floats, *, factor: float = 1.3, certain: float = 0.5
+) -> Floats:
+    """What is certain once in a record is likely elsewhere in it (§2.5(1)), for classifiers.
+
+    [chunks, classes] of one record: a class whose maximum passes `certain` is multiplied by
+    `factor` in all chunks, and clipped to 1.
+    """
+    sure = probabilities.max(axis=0, keepdims=True) > certain
+    corrected = np.minimum(probabilities * np.float32(factor), np.float32(1.0))
+    result: Floats = np.where(sure, corrected, probabilities).astype(np.float32)
+    return result
+
+
+def power_average(each: Sequence[Floats], weights: Sequence[float] | None = None) -> Floats:
+    """sqrt(sum_i w_i p_i ** 2 / sum_i w_i) over models that agree in shape (§2.5(2)).
+
+    Equal weights by default. ValueError when weights are negative, all 0, or not one a model.
+    """
+    shares = np.ones(len(each)) if weights is None else np.asarray(weights, float)
+    if len(shares) != len(each) or (shares < 0).any() or not shares.sum() > 0:
+        raise ValueError(f"{len(each)} models with the weights {weights}: one each, not all 0")
+    mean = sum(share * np.square(p) for share, p in zip(shares, each, strict=True)) / shares.sum()
+    result: Floats = np.sqrt(mean).astype(np.float32)
+    return result
 
 
 def gated(probabilities: Floats, classes: int, exponent: float) -> Floats:

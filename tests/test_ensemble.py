@@ -1,0 +1,86 @@
+"""Several nets as one: the order of §2.5, pinned by numbers worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recorder.errors import UsageError
+from train.config import TrainConfig
+from train.ensemble import combined, score_soundscapes
+from train.evaluate import evaluate_scan
+from train.loop import fit
+from train.toys import write_toy_dataset
+
+CONFIG = TrainConfig(
+    name="toy",
+    dataset="data",
+    noise=("noise",),
+    steps=1,
+    batch_chunks=2,
+    scene_chunks=(1,),
+    scene_chances=(1.0,),
+    width=32,
+    warmup_steps=1,
+    evaluate_every=1,
+    threads=1,
+)
+
+
+def _nets(*kinds: str) -> list[Any]:
+    return [SimpleNamespace(kind=kind) for kind in kinds]
+
+
+def _one(*values: float) -> np.ndarray:
+    return np.array([values], np.float32)
+
+
+def test_both_kinds_weigh_seven_to_three_however_many_there_are() -> None:
+    nets = _nets("segmenter", "segmenter", "classifier")
+    found = combined(nets, [_one(0.6, 0.0), _one(0.8, 0.0), _one(0.5, 1.0)])
+    segmenters = (0.36 + 0.64) / 2
+    expected = [np.sqrt(0.7 * segmenters + 0.3 * 0.25), np.sqrt(0.3)]
+    np.testing.assert_allclose(found[0], expected, atol=1e-6)
+
+
+def test_one_kind_alone_is_its_own_power_average() -> None:
+    found = combined(_nets("classifier", "classifier"), [_one(0.6), _one(0.8)])
+    np.testing.assert_allclose(found[0], np.sqrt(0.5), atol=1e-6)
+    np.testing.assert_allclose(combined(_nets("segmenter"), [_one(0.25)])[0], 0.25, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    lab = tmp_path_factory.mktemp("lab")
+    write_toy_dataset(
+        lab / "data", species=2, clips_per_species=3, soundscapes=2, soundscape_s=15.0, seed=1
+    )
+    fit(CONFIG, lab / "toy.toml", lab / "segmenter")
+    fit(replace(CONFIG, model="classifier"), lab / "toy.toml", lab / "classifier")
+    return lab
+
+
+def test_what_it_writes_is_evaluated_like_a_scan(lab: Path, tmp_path: Path) -> None:
+    paths = [lab / kind / "checkpoint.pt" for kind in ("segmenter", "classifier")]
+    threshold = score_soundscapes(paths, lab / "data", tmp_path)
+    result = evaluate_scan(tmp_path, lab / "data")
+    assert set(result.thresholds.values()) == {threshold}
+    assert set(result.thresholds) == {"toy_trill", "toy_upsweep"}
+    with np.load(sorted((tmp_path / "scores").iterdir())[0]) as kept:
+        assert kept["scores"].shape == (3, 2)
+        assert kept["chunk_end_s"].tolist() == [5.0, 10.0, 15.0]
+
+
+def test_nets_of_other_classes_are_refused(lab: Path, tmp_path: Path) -> None:
+    other = fit(
+        replace(CONFIG, labels_excluded=("toy_trill",)), lab / "toy.toml", tmp_path / "other"
+    )
+    with pytest.raises(UsageError, match="knows other classes"):
+        score_soundscapes(
+            [lab / "segmenter" / "checkpoint.pt", other], lab / "data", tmp_path / "out"
+        )

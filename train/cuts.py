@@ -1,0 +1,83 @@
+"""Where to cut into a recording: around its calls, by loudness or by pseudo labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recorder.detect.mel import FRAMES_PER_TOKEN, SAMPLE_RATE_HZ, TOKEN_SAMPLES
+from train.data import Recording
+from train.pseudo_targets import call_token
+
+Samples = NDArray[np.float32]
+
+SURE_FRAMES = 10
+"""0.1 s of loud frames hold the call; with fewer it is unknown."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A piece of a recording, ready to be placed in a scene."""
+
+    recording: Recording
+    samples: Samples
+    loudness: NDArray[np.float32]  # [frames]
+    begin: int
+    """The sample of the recording that it starts at."""
+    speed: float
+    """How much faster than in the recording it is played."""
+
+
+def loud_frame(rng: np.random.Generator, recording: Recording) -> int:
+    """A frame to cut a stretch around, the louder the likelier."""
+    weight = np.cumsum(np.where(recording.active, recording.loudness, 0.0), dtype=np.float64)
+    return int(np.searchsorted(weight, rng.uniform(0.0, max(float(weight[-1]), 1e-9))))
+
+
+def call_frame(rng: np.random.Generator, recording: Recording, column: int) -> int:
+    """A frame of a call of the class in `column`: by pseudo labels if there are any, else loud."""
+    token = call_token(rng, recording, column)
+    if token is None:
+        return loud_frame(rng, recording)
+    return token * FRAMES_PER_TOKEN + int(rng.integers(FRAMES_PER_TOKEN))
+
+
+def smart_crop(
+    rng: np.random.Generator, recording: Recording, length: int, edge_share: float, column: int
+) -> int:
+    """Where a crop of `length` samples begins.
+
+    With pseudo labels anywhere that a call of the class in `column` lies inside (§2.4 step 2).
+    Without, §2.2(1): a share of them in the first or last 5 s, moved inwards by 0-2 s; else
+    anywhere loud. Before 0 when the recording is too short: it is padded there.
+    """
+    spare = len(recording.samples) - length
+    if spare <= 0:
+        return -int(rng.integers(0, -spare + 1))
+    token = call_token(rng, recording, column)
+    if token is not None:
+        begin = token * TOKEN_SAMPLES - int(rng.uniform(0.0, 1.0) * (length - TOKEN_SAMPLES))
+        return int(np.clip(begin, 0, spare))
+    if rng.random() < edge_share:
+        shift = min(spare, int(rng.uniform(0.0, 2.0) * SAMPLE_RATE_HZ))
+        return shift if rng.random() < 0.5 else spare - shift
+    begin = 0
+    for _ in range(3):
+        begin = int(rng.integers(0, spare + 1))
+        first = begin * FRAMES_PER_TOKEN // TOKEN_SAMPLES
+        frames = length * FRAMES_PER_TOKEN // TOKEN_SAMPLES
+        if recording.active[first : first + frames].sum() >= SURE_FRAMES:
+            break
+    return begin
+
+
+def faded(samples: Samples, fade_samples: int = 640) -> Samples:
+    """20 ms ramps, so that the cut itself is not a sound."""
+    ramp = np.linspace(0.0, 1.0, min(fade_samples, len(samples) // 2), dtype=np.float32)
+    if len(ramp):
+        samples = samples.copy()
+        samples[: len(ramp)] *= ramp
+        samples[-len(ramp) :] *= ramp[::-1]
+    return samples

@@ -1,0 +1,119 @@
+"""Pseudo labels are made out of fold (§2.4): a net remembers the clips that it was trained on, so
+each clip is read by the nets whose fold held it out, and by no other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recorder import __version__
+from recorder.detect.mel import TOKEN_SAMPLES, log_mel, samples_needed
+from recorder.detect.postprocess import power_average, sigmoid
+from recorder.errors import ConfigError
+from recorder.keep.formats import make_writable
+from train.checkpoint import Checkpoint, read_checkpoint
+from train.data import Recording, load_recordings
+from train.dataset import Clip, Dataset, key, read_dataset
+from train.folds import divided
+from train.hand_labels import HAND_LABELS, read_hand_labels
+from train.predict import token_logits
+from train.pseudo import PROVENANCE, write_clip
+
+
+def write_pseudo_labels(
+    checkpoints: list[Path],
+    dataset_folder: Path,
+    out: Path,
+    *,
+    folds: Path | None = None,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Let each net read the clips that it never saw; returns the provenance.
+
+    `folds` is the table that the nets were trained with, DATASET/folds.csv by default. Nets of one
+    fold are combined by their power average (§2.5(2)); a class that a net does not have, because
+    its fold holds all clips of it, is 0. ConfigError when a net is a classifier, held nothing out
+    or was trained on what it should have held out; UsageError when `out` cannot be written to.
+    """
+    make_writable(out)
+    dataset = read_dataset(dataset_folder)
+    nets = [read_checkpoint(path) for path in checkpoints]
+    _check_kind(nets, checkpoints)
+    readers = _readers(nets, checkpoints, dataset, folds)
+    labels = list(dict.fromkeys(label for net in nets for label in net.content["labels"]))
+    hand_labels = read_hand_labels(dataset.folder / HAND_LABELS)
+    read = [0] * len(nets)
+    mel = nets[0].mel
+    for clip in sorted({clip for clips in readers for clip in clips}, key=key):
+        for recording in load_recordings([clip], mel, hand_labels).recordings:
+            those = [index for index, clips in enumerate(readers) if clip in clips]
+            each = [token_scores(nets[index], recording, labels) for index in those]
+            write_clip(out, clip, power_average(each))
+            for index in those:
+                read[index] += 1
+    lonely = [clip for clip in dataset.clips if not any(clip in clips for clips in readers)]
+    if lonely:
+        say(f"{len(lonely)} clips were held out by no net, and have no pseudo labels")
+    provenance = {
+        "birdrec": __version__,
+        "dataset": dataset.folder.name,
+        "labels": labels,
+        "nets": [
+            {
+                "checkpoint": path.name,
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                "fold": net.content["config"]["fold"],
+                "step": net.content["config"].get("step", 1),
+                "clips_read": count,
+            }
+            for path, net, count in zip(checkpoints, nets, read, strict=True)
+        ],
+        "clips_without": len(lonely),
+    }
+    text = json.dumps(provenance, indent=1) + "\n"
+    (out / PROVENANCE).write_text(text, encoding="utf-8")
+    return provenance
+
+
+def token_scores(net: Checkpoint, recording: Recording, labels: list[str]) -> NDArray[np.float32]:
+    """[tokens, len(labels)]: all of the recording in one window, the last token padded by silence;
+    0 for a class that the net does not have."""
+    tokens = -(-len(recording.samples) // TOKEN_SAMPLES)
+    samples = recording.piece(0, samples_needed(tokens, net.mel))
+    scores = sigmoid(token_logits(net.net, log_mel(samples, tokens, net.mel)))
+    result = np.zeros((tokens, len(labels)), np.float32)
+    result[:, [labels.index(label) for label in net.content["labels"]]] = scores
+    return result
+
+
+def _readers(
+    nets: list[Checkpoint], paths: Iterable[Path], dataset: Dataset, folds: Path | None
+) -> list[set[Clip]]:
+    """The clips that each net never saw: those that its configuration held out."""
+    readers = []
+    for net, path in zip(nets, paths, strict=True):
+        config = net.content["config"]
+        held_out = divided(dataset, config["fold"], config["labels_excluded"], folds)[1]
+        seen = {(label, name) for name, label, *_ in net.content["sources"]}
+        if not held_out:
+            raise ConfigError(f"{path} held no clip out: train it with a fold")
+        both = [clip for clip in held_out if (clip.label, clip.path.name) in seen]
+        if both:
+            raise ConfigError(
+                f"{path} was trained on {len(both)} of the clips that its fold should have held "
+                f"out, the first {key(both[0])}: the folds have changed since"
+            )
+        readers.append(set(held_out))
+    return readers
+
+
+def _check_kind(nets: list[Checkpoint], paths: list[Path]) -> None:
+    for net, path in zip(nets, paths, strict=True):
+        if net.kind != "segmenter":
+            raise ConfigError(f"{path} is a {net.kind}: only segmenters say when a bird calls")

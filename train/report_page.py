@@ -1,0 +1,260 @@
+"""The page of a report: one HTML file without script or network, for a desk and for a phone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from train.report_charts import (
+    confusion_matrix,
+    nocall_chart,
+    reliability_chart,
+    snr_chart,
+    species_bars,
+    threshold_chart,
+    trace_strips,
+)
+from train.report_data import Report
+from train.svg import STYLE, number, words
+
+_PAIRS = 12
+
+_CSS = """
+:root{color-scheme:light dark;--ink:#1b1f23;--dim:#59636e;--grid:#d8dee4;--paper:#fff;
+--a:#0072b2;--b:#d55e00}
+@media (prefers-color-scheme:dark){:root{--ink:#e6e8ea;--dim:#9aa4ae;--grid:#343b42;
+--paper:#14181c;--a:#56b4e9;--b:#e69f00}}
+body{margin:0 auto;padding:1rem;max-width:42rem;background:var(--paper);color:var(--ink);
+font:1rem/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
+h1{font-size:1.5rem;line-height:1.2} h2{font-size:1.15rem;line-height:1.3;margin:2.5rem 0 .5rem}
+h3{font-size:1rem;margin:1.5rem 0 .25rem} p{margin:.5rem 0} .soft{color:var(--dim)}
+.scroll{overflow-x:auto;margin:.75rem 0}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.95rem;
+overflow-wrap:normal}
+th,td{padding:.25rem .6rem .25rem 0;text-align:left;border-bottom:1px solid var(--grid)}
+th{font-weight:600} td.n,th.n{text-align:right;white-space:nowrap}
+"""
+
+_HEAD = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8"/>
+<meta name="viewport" content="width=device-width,initial-scale=1"/>
+<meta http-equiv="Content-Security-Policy" content="default-src 'none';style-src 'unsafe-inline'"/>
+"""
+
+_FIGURES = {
+    "row_f1": "row-wise F1",
+    "pooled_f1": "pooled F1",
+    "cmap": "cmAP",
+    "macro_auc": "macro AUC",
+}
+
+
+def page(report: Report) -> str:
+    """The whole file; every name in it is escaped."""
+    title = f"How well the model decides {report.soundscapes} labelled soundscapes"
+    body = "\n".join(section(report) for section in _SECTIONS)
+    style = f"<style>{_CSS}{STYLE}</style>"
+    return (
+        f"{_HEAD}<title>{words(title)}</title>\n{style}\n</head>\n<body>\n"
+        f"<h1>{words(title)}</h1>\n{_introduction(report)}\n{body}\n"
+        '<p class="soft">Made by birdrec train evaluate. Every number of every figure is in '
+        "report.json beside this page.</p>\n</body>\n</html>\n"
+    )
+
+
+def _introduction(report: Report) -> str:
+    evaluation = report.evaluation
+    return _say(
+        f"Model {report.model}. {report.rows} rows of 5 s, {100 * evaluation.nocall_share:.0f} % "
+        f"of them nocall; {len(evaluation.thresholds)} species, {len(evaluation.species)} of which "
+        "call. Pairs of row and species where nobody knows count neither way."
+    )
+
+
+def _figures(report: Report) -> str:
+    evaluation = report.evaluation
+    rows = [
+        [name, number(getattr(evaluation.scores, key), 3), _range(evaluation.intervals[key])]
+        for key, name in _FIGURES.items()
+    ]
+    rows.append(["always nocall", number(evaluation.nocall_row_f1, 3), ""])
+    if evaluation.bird_auc is not None:
+        rows.append(["any bird", number(evaluation.bird_auc, 3), ""])
+    lone = "" if report.soundscapes > 1 else _say("One soundscape: its intervals say nothing.")
+    return (
+        "<h2>How good it is: the four figures</h2>"
+        + _table(("", "value", "95 % interval"), rows, numbers=(1, 2))
+        + _say(
+            "Row-wise F1: mean over the rows, nocall is a token. Pooled: over all pairs of row "
+            "and species. cmAP, macro AUC: means over the species. Always nocall: the row-wise "
+            "F1 of silence, the floor. Any bird: ROC AUC of call against nocall. Intervals: a "
+            "bootstrap that draws whole soundscapes with replacement."
+        )
+        + lone
+        + _suggestion(report)
+    )
+
+
+def _suggestion(report: Report) -> str:
+    best = report.suggested_threshold
+    used = sorted(set(report.evaluation.thresholds.values()))
+    in_use = f"{used[0]:.3f}" if len(used) == 1 else f"{used[0]:.3f}–{used[-1]:.3f}"
+    rows = [
+        ["suggested threshold", number(best.threshold, 3), _range(best.threshold_interval)],
+        ["row-wise F1 at it", number(best.row_f1, 3), _range(best.row_f1_interval)],
+        ["pooled F1 at it", number(best.pooled_f1, 3), _range(best.pooled_f1_interval)],
+        ["threshold in use", in_use, ""],
+    ]
+    return (
+        "<h3>One threshold for all species</h3>"
+        + _table(("", "value", "95 % interval"), rows, numbers=(1, 2))
+        + _say(
+            f"Suggested: the median over {len(best.draws)} such draws, of each the threshold "
+            "with the highest mean of row-wise and pooled F1. It is judged by the rows that "
+            "chose it, which flatters a little."
+        )
+    )
+
+
+def _species(report: Report) -> str:
+    title = "Which species are ranked well: average precision"
+    if not report.evaluation.species:
+        return _section(title, "No species of the model calls in these soundscapes.")
+    said = (
+        "1: every row with the species scores higher than every row without. A species with few "
+        "true rows may be there by luck. AUC: the chance that a row with it outranks one without."
+    )
+    return _section(title, said, species_bars(report.evaluation.species))
+
+
+def _threshold(report: Report) -> str:
+    said = (
+        "One threshold for every species. A wide top means that the choice matters little; a "
+        "steep flank beside the threshold in use, that it is risky."
+    )
+    if len(set(report.evaluation.thresholds.values())) > 1:
+        said += (
+            " The model has a threshold for each species: the lowest and the highest are marked."
+        )
+    return _section(
+        "Where the threshold should lie: F1 by threshold", said, threshold_chart(report)
+    )
+
+
+def _nocall(report: Report) -> str:
+    title = "Is it better than silence? Row-wise F1 by share of nocall"
+    curve = report.nocall_curve
+    if any(math.isnan(value) for value in curve.row_f1):
+        return _section(title, "Needs rows with a call and rows without: here is only one kind.")
+    said = (
+        "The same decisions on a site that is more silent (right) or less (left). Saying nocall "
+        "everywhere would score "
+    )
+    better = curve.beaten_from < 1.0
+    said += f"better above a share of {curve.beaten_from:.2f}." if better else "better nowhere."
+    return _section(title, said, nocall_chart(curve))
+
+
+def _reliability(report: Report) -> str:
+    said = (
+        "On the dotted line a score of 0.7 is right seven times in ten; above it the model is "
+        "too modest, below it too sure. Bins with few pairs say little."
+    )
+    title = "May a score be read as a probability? True share by score"
+    return _section(title, said, reliability_chart(report.reliability))
+
+
+def _confusions(report: Report) -> str:
+    title = "What is taken for what: rows in which one species calls alone"
+    found = report.confusions
+    if not found.alone:
+        return _section(title, "There is no row with exactly one species.")
+    said = (
+        f"{sum(found.alone.values())} rows. Left: the species that calls. Top: what is over its "
+        "threshold there, in per cent of these rows; “nothing” is silence. Rows may add up to more "
+        "than 100, since several species can be heard at once."
+    )
+    pairs = [
+        [f"{pair.rows} of {found.alone[pair.true]}", pair.true, pair.heard]
+        for pair in found.pairs[:_PAIRS]
+    ]
+    listed = (
+        _table(("rows", "calls alone", "is heard"), pairs, numbers=(0,))
+        if pairs
+        else _say("No other species is over its threshold in any of them.")
+    )
+    return _section(title, said, confusion_matrix(found)) + listed
+
+
+def _snr(report: Report) -> str:
+    title = "How faint a call is still found: recall by signal-to-noise ratio"
+    snr = report.snr_recall
+    if snr.missing:
+        return _section(title, f"Left out: {snr.missing} in the data set.")
+    said = (
+        "Found: a 5-s chunk that holds at least 0.25 s of the call, or half of it, has the species "
+        "over its threshold. The row above the plot counts the events. A few recordings fill a "
+        "bin: a step between two may be their species, and not the noise."
+    )
+    if snr.left_out:
+        said += (
+            f" {snr.left_out} events are left out: of other species or files, or without an SNR."
+        )
+    return _section(title, said, snr_chart(snr))
+
+
+def _traces(report: Report) -> str:
+    said = (
+        "Bars: the score of each 5 s, each strip from 0 to 1. Dashed: the threshold. Below the "
+        "strip, filled: the species truly calls; outlined: it may. Species that call come first "
+        "(bold), then the highest other scores."
+    )
+    charts = "".join(
+        f"<h3>{words(one.file)}</h3>{_scroll(trace_strips(one))}" for one in report.traces
+    )
+    return _section("The first two minutes of each soundscape", said) + charts
+
+
+_SECTIONS = (
+    _figures,
+    _species,
+    _threshold,
+    _nocall,
+    _reliability,
+    _confusions,
+    _snr,
+    _traces,
+)
+
+
+def _section(title: str, said: str, chart: str = "") -> str:
+    return f"<h2>{words(title)}</h2>{_say(said)}{_scroll(chart) if chart else ''}"
+
+
+def _say(said: str) -> str:
+    return f"<p>{words(said)}</p>"
+
+
+def _scroll(content: str) -> str:
+    """What is too wide for a phone scrolls by itself, by touch or keys, and not the page."""
+    return f'<div class="scroll" tabindex="0">{content}</div>'
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]) -> str:
+    """`numbers` are the columns set flush right; long names may break behind their `_`."""
+
+    def row(cells: Sequence[str], tag: str) -> str:
+        content = ""
+        for place, cell in enumerate(cells):
+            kind = ' class="n"' if place in numbers else ""
+            content += f"<{tag}{kind}>{words(cell).replace('_', '_<wbr/>')}</{tag}>"
+        return f"<tr>{content}</tr>"
+
+    body = "".join(row(cells, "td") for cells in rows)
+    return _scroll(f"<table><thead>{row(heads, 'th')}</thead><tbody>{body}</tbody></table>")
+
+
+def _range(ends: tuple[float, float]) -> str:
+    return "–" if math.isnan(ends[0]) else f"{number(ends[0], 3)}–{number(ends[1], 3)}"

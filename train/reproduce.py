@@ -1,0 +1,226 @@
+"""The nets of the paper's Table 2, trained one after the other on a dataset of one's own.
+
+Every net is trained once per seed and fold; nothing that is finished is trained again, so that the
+same command goes on wherever it was stopped. What the paper leaves open is written in NETS.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from recorder.detect.mel import FRAMES_PER_TOKEN, TOKEN_S, MelConfig
+from recorder.keep.formats import make_writable
+from train.config import read_config
+from train.data import load_recordings
+from train.dataset import Dataset, key, read_dataset
+from train.folds import FOLDS, make_folds, write_folds
+from train.hand_labels import COLUMNS as HAND_COLUMNS
+from train.loop import fit
+from train.out_of_fold import write_pseudo_labels
+from train.pseudo import PROVENANCE
+
+Say = Callable[[str], None]
+Table = dict[str, Any]
+
+HAND_STYLE = "hand_labels.csv"
+LOG = "experiments.jsonl"
+_SILENT_S = 3.0
+"""A stretch without any call of at least this length is marked by hand-style labels."""
+
+
+@dataclass(frozen=True)
+class Net:
+    """How one of the nets is trained."""
+
+    changes: Table = field(default_factory=dict)
+    """Of the common configuration."""
+    step: int = 1
+    taught_by: str = ""
+    """The net whose pseudo labels it learns from."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where the table is made, and how large it is."""
+
+    dataset: Path
+    noise: tuple[Path, ...]
+    out: Path
+    seeds: int
+    folds: int
+    steps: int
+
+
+_CLASSIFIER = {"model": "classifier"}
+_QUIET = {"bed_chance": 0.0}
+"""White and pink noise alone."""
+
+NETS: dict[str, Net] = {
+    # §3: all clips, crops from anywhere, secondary labels as they are.
+    "classifier": Net({**_CLASSIFIER, "scenes": {**_QUIET, "edge_crop_share": 0.0}}),
+    # §2.2: smart crop, clips of at most 60 s, stretches marked as nocall.
+    "classifier_hand": Net(
+        {**_CLASSIFIER, "max_clip_s": 60.0, "hand_labels": HAND_STYLE, "scenes": _QUIET}
+    ),
+    "segmenter_1": Net({"scenes": _QUIET}),
+    "segmenter_2": Net({"scenes": _QUIET}, 2, "segmenter_1"),
+    "segmenter_3": Net({"scenes": _QUIET}, 3, "segmenter_2"),
+    "segmenter_3_soundscapes": Net({"soundscape_noise": True}, 3, "segmenter_2"),
+    "segmenter_3_forest": Net({"noise": True}, 3, "segmenter_2"),
+    "segmenter_3_forest_1024": Net({"noise": True, "n_fft": 1024}, 3, "segmenter_2"),
+}
+"""`noise: True` stands for the folders of recorded backgrounds that were given."""
+
+
+def train_seed(setting: Setting, seed: int, wanted: Iterable[str], say: Say) -> None:
+    """Train the nets `wanted` and those that teach them, as far as they are not trained yet.
+
+    ConfigError and UsageError as `fit`, `make_folds` and `write_pseudo_labels` raise them.
+    """
+    make_writable(setting.out)
+    dataset = read_dataset(setting.dataset)
+    folds = setting.out / FOLDS
+    if not folds.is_file():
+        write_folds(folds, make_folds(dataset, setting.folds, seed=1, kept={}), dataset.clips)
+    hand_labels = setting.out / HAND_STYLE
+    if not hand_labels.is_file():
+        write_hand_style_labels(dataset, hand_labels)
+    names = with_teachers(wanted)
+    for name in names:
+        for fold in range(setting.folds):
+            _train(setting, name, NETS[name], seed, fold, say)
+        if any(NETS[other].taught_by == name for other in names):
+            _teach(setting, name, seed, say)
+
+
+def with_teachers(wanted: Iterable[str]) -> list[str]:
+    """These nets and all that they learn from, in the order of NETS: teachers come first."""
+    needed = set(wanted)
+    for name in reversed(NETS):
+        if name in needed and NETS[name].taught_by:
+            needed.add(NETS[name].taught_by)
+    return [name for name in NETS if name in needed]
+
+
+def checkpoint_of(setting: Setting, name: str, seed: int, fold: int) -> Path:
+    """The last checkpoint of a net; the best one by soundscapes would be chosen on the test."""
+    return setting.out / f"{name}_seed{seed}_fold{fold}" / "checkpoint.pt"
+
+
+def is_trained(setting: Setting, name: str, seed: int, fold: int) -> bool:
+    """Whether the checkpoint is there and is that of the last step."""
+    path = checkpoint_of(setting, name, seed, fold)
+    return path.is_file() and torch.load(path, weights_only=True)["step"] == setting.steps
+
+
+def write_hand_style_labels(dataset: Dataset, path: Path) -> None:
+    """What somebody would mark as nocall by eye: stretches of 3 s and more without a loud frame,
+    in clips without secondary labels (§2.2(3)); as a table of hand labels."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(HAND_COLUMNS)
+        for clip in sorted(dataset.clips, key=key):
+            if clip.secondary_labels:
+                continue
+            for recording in load_recordings([clip], MelConfig()).recordings:
+                ranges = [[round(a, 2), round(b, 2)] for a, b in _silences(recording.active)]
+                if ranges:
+                    writer.writerow((key(clip), 0, 1, json.dumps(ranges)))
+
+
+def _silences(active: np.ndarray) -> Iterator[tuple[float, float]]:
+    """(from, to) in seconds of each stretch of frames of which none is active."""
+    edges = np.diff(np.concatenate(([True], active, [True])).astype(np.int8))
+    frame_s = TOKEN_S / FRAMES_PER_TOKEN
+    for first, last in zip(np.flatnonzero(edges < 0), np.flatnonzero(edges > 0), strict=True):
+        if (last - first) * frame_s >= _SILENT_S:
+            yield first * frame_s, last * frame_s
+
+
+def _train(setting: Setting, name: str, net: Net, seed: int, fold: int, say: Say) -> None:
+    if is_trained(setting, name, seed, fold):
+        return
+    out = checkpoint_of(setting, name, seed, fold).parent
+    toml = setting.out / f"{out.name}.toml"
+    toml.write_text(_toml(_table(setting, net, seed, fold)), encoding="utf-8")
+    config = read_config(toml, net.step)
+    say(f"{out.name}: {config.steps} steps")
+    began = time.monotonic()
+    path = fit(config, toml, out)
+    entry = {
+        "net": name,
+        "seed": seed,
+        "fold": fold,
+        "seconds": round(time.monotonic() - began),
+        "figures": torch.load(path, weights_only=True)["figures"],
+        "config": _without_paths(config.to_dict()),
+    }
+    with (setting.out / LOG).open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(entry) + "\n")
+
+
+def _teach(setting: Setting, name: str, seed: int, say: Say) -> None:
+    out = setting.out / _pseudo_folder(name, seed)
+    if (out / PROVENANCE).is_file():
+        return
+    say(f"{out.name}: reading every clip out of fold")
+    nets = [checkpoint_of(setting, name, seed, fold) for fold in range(setting.folds)]
+    write_pseudo_labels(nets, setting.dataset, out, folds=setting.out / FOLDS, say=lambda _: None)
+
+
+def _pseudo_folder(name: str, seed: int) -> str:
+    return f"pseudo_{name}_seed{seed}"
+
+
+def _table(setting: Setting, net: Net, seed: int, fold: int) -> Table:
+    """The configuration of a net. One clip's label on 5-s crops, as the paper trains: composed
+    scenes and everything else that is ours stays out."""
+    changes = dict(net.changes)
+    noise = [str(one.resolve()) for one in setting.noise] if changes.pop("noise", False) else []
+    scenes = {
+        "composed_share": 0.0,
+        "own_noise_chance": 0.0,
+        "mixup_chance": 0.5,
+        "secondary_chunks": 1,
+        **changes.pop("scenes", {}),
+    }
+    return {
+        "name": "table2",
+        "dataset": str(setting.dataset.resolve()),
+        "noise": noise,
+        "folds": FOLDS,
+        "fold": fold,
+        "seed": seed,
+        "steps": setting.steps,
+        "evaluate_every": setting.steps,
+        "scene_chunks": [1],
+        "scene_chances": [1.0],
+        "average_decay": 0.99,
+        **({"pseudo_labels": _pseudo_folder(net.taught_by, seed)} if net.taught_by else {}),
+        **changes,
+        "scenes": scenes,
+    }
+
+
+def _toml(table: Table) -> str:
+    """Strings, numbers, booleans and lists are written in TOML as in JSON."""
+    inner = {name: value for name, value in table.items() if isinstance(value, dict)}
+    lines = [f"{name} = {json.dumps(table[name])}" for name in table if name not in inner]
+    for name, values in inner.items():
+        lines += ["", f"[{name}]", *(f"{one} = {json.dumps(values[one])}" for one in values)]
+    return "\n".join(lines) + "\n"
+
+
+def _without_paths(config: Table) -> Table:
+    """The configuration as it may be published: folders by their names."""
+    noise = [Path(one).name for one in config["noise"]]
+    return {**config, "dataset": Path(config["dataset"]).name, "noise": noise}

@@ -1,0 +1,297 @@
+"""The paper's Table 2 on a dataset of one's own: its rows, how they are scored, and whether its
+direction holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from statistics import fmean, stdev
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from recorder.detect.mel import SAMPLE_RATE_HZ, MelConfig
+from recorder.detect.metrics import Scores, best_threshold, evaluate
+from recorder.detect.postprocess import global_correction, power_average, sliding_window
+from recorder.errors import UsageError
+from recorder.sound.audiofile import read_mono
+from train.checkpoint import read_checkpoint
+from train.ensemble import SHARES
+from train.predict import Features, features_of, unsmoothed
+from train.reproduce import Say, Setting, checkpoint_of, is_trained, train_seed
+from train.soundscapes import Soundscape, of_fold, read_soundscapes, stacked
+
+Floats = NDArray[np.float32]
+
+Found = dict[str, dict[int, Scores]]
+"""Figures by the row's title and the seed."""
+
+TABLE = "table2.md"
+_FIGURES = "figures.json"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: which nets, and what is done with what they say."""
+
+    title: str
+    nets: tuple[str, ...]
+    sliding: bool = False
+    """§2.5(3)."""
+    averaged: bool = False
+    """§2.5(2), over the folds; without it the figures of the folds' nets are averaged."""
+    corrected: bool = False
+    """§2.5(1), for classifiers."""
+    alone: bool = False
+    """5-s chunks one by one instead of the whole record."""
+    better_than: str = ""
+    """The title of the row that it beats in the paper."""
+    paper_f1: float | None = None
+    """Of the paper's local cross-validation, where it has this row."""
+
+
+_FIRST = "classifier, secondary labels"
+_HAND = "+ hand-style nocall labels, clips up to 60 s, smart crop, PP2"
+_QUIET = "segmenter step 3, white and pink noise"
+_FOREST = "segmenter step 3, recorded backgrounds, + sliding window"
+_WHOLE = "the same, whole record"
+
+ROWS = (
+    Row(_FIRST, ("classifier",), paper_f1=0.7138),
+    Row(_HAND, ("classifier_hand",), averaged=True, better_than=_FIRST, paper_f1=0.7316),
+    Row(
+        "the same, PP2 and 3",
+        ("classifier_hand",),
+        sliding=True,
+        averaged=True,
+        better_than=_HAND,
+        paper_f1=0.7393,
+    ),
+    Row(
+        "the same, PP1 and 2",
+        ("classifier_hand",),
+        averaged=True,
+        corrected=True,
+        better_than=_HAND,
+        paper_f1=0.7531,
+    ),
+    Row(
+        "the same, all PP",
+        ("classifier_hand",),
+        sliding=True,
+        averaged=True,
+        corrected=True,
+        better_than="the same, PP1 and 2",
+        paper_f1=0.7611,
+    ),
+    Row("segmenter step 1, white and pink noise", ("segmenter_1",), sliding=True),
+    Row(
+        "segmenter step 2, white and pink noise",
+        ("segmenter_2",),
+        sliding=True,
+        better_than="segmenter step 1, white and pink noise",
+    ),
+    Row(
+        _QUIET,
+        ("segmenter_3",),
+        sliding=True,
+        better_than="segmenter step 2, white and pink noise",
+        paper_f1=0.7064,
+    ),
+    Row(
+        "segmenter step 3, silent stretches of soundscapes",
+        ("segmenter_3_soundscapes",),
+        sliding=True,
+        better_than=_QUIET,
+        paper_f1=0.7778,
+    ),
+    Row("segmenter step 3, recorded backgrounds, 5-s chunks", ("segmenter_3_forest",), alone=True,
+        paper_f1=0.7499),
+    Row(_WHOLE, ("segmenter_3_forest",),
+        better_than="segmenter step 3, recorded backgrounds, 5-s chunks", paper_f1=0.7654),
+    Row(_FOREST, ("segmenter_3_forest",), sliding=True, better_than=_WHOLE, paper_f1=0.7790),
+    Row(
+        "segmenter step 3, recorded backgrounds, n_fft 1024",
+        ("segmenter_3_forest_1024",),
+        sliding=True,
+    ),
+    Row(
+        "both: segmenter 0.7, classifier 0.3",
+        ("segmenter_3_forest", "classifier_hand"),
+        sliding=True,
+        averaged=True,
+        corrected=True,
+        better_than=_FOREST,
+        paper_f1=0.8004,
+    ),
+)  # fmt: skip
+
+
+def reproduce(setting: Setting, words: Sequence[str], say: Say) -> Path:
+    """Train and score the rows whose titles hold one of the words, all without any; the path of
+    the table, which is written anew after each seed. UsageError when no row is meant."""
+    rows = [row for row in ROWS if not words or any(word in row.title for word in words)]
+    if not rows:
+        titles = "; ".join(row.title for row in ROWS)
+        raise UsageError(f"no row holds {' or '.join(words)}; the rows are: {titles}")
+    found: Found = {}
+    for seed in range(1, setting.seeds + 1):
+        train_seed(setting, seed, {name for row in rows for name in row.nets}, say)
+        for row in ROWS:
+            if _is_ready(setting, row, seed):
+                found.setdefault(row.title, {})[seed] = _figures(setting, row, seed)
+        path = write_table(setting, found)
+        say(f"seed {seed} is in {path}")
+    return path
+
+
+def _is_ready(setting: Setting, row: Row, seed: int) -> bool:
+    return all(
+        is_trained(setting, name, seed, fold) for name in row.nets for fold in range(setting.folds)
+    )
+
+
+def write_table(setting: Setting, found: Found) -> Path:
+    """The rows as Markdown, with 95 % intervals over the seeds, and as JSON beside it.
+
+    The threshold of a row was tuned on the soundscapes that it is judged by, as in the paper.
+    """
+    content = {
+        title: {str(seed): asdict(scores) for seed, scores in each.items()}
+        for title, each in found.items()
+    }
+    (setting.out / _FIGURES).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    lines = [
+        "| setup | paper: F1 | row-wise F1 | pooled F1 | cmAP | macro AUC | paper's direction |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in ROWS:
+        each = found.get(row.title, {}).values()
+        paper = "" if row.paper_f1 is None else f"{row.paper_f1:.4f}"
+        columns = [
+            _with_interval([getattr(one, name) for one in each])
+            for name in ("row_f1", "pooled_f1", "cmap", "macro_auc")
+        ]
+        lines.append(
+            f"| {row.title} | {paper} | {' | '.join(columns)} | {_direction(row, found)} |"
+        )
+    path = setting.out / TABLE
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _with_interval(values: list[float]) -> str:
+    if len(values) < 2:
+        return f"{values[0]:.3f}" if values else "not run"
+    half = stdev(values) / len(values) ** 0.5 * student.ppf(0.975, len(values) - 1)
+    return f"{fmean(values):.3f} +- {half:.3f}"
+
+
+def _direction(row: Row, found: Found) -> str:
+    """Whether F1 and cmAP are above those of the row that it beats in the paper, seed by seed."""
+    mine, others = found.get(row.title, {}), found.get(row.better_than, {})
+    pairs = [(mine[seed], others[seed]) for seed in mine if seed in others]
+    if not pairs:
+        return ""
+    words = []
+    for name, column in (("F1", "row_f1"), ("cmAP", "cmap")):
+        gains = [getattr(a, column) - getattr(b, column) for a, b in pairs]
+        up = sum(gain > 0 for gain in gains)
+        words.append(f"{name} {fmean(gains):+.3f}, up in {up} of {len(gains)}")
+    return "; ".join(words)
+
+
+def _figures(setting: Setting, row: Row, seed: int) -> Scores:
+    labels = sorted(
+        {
+            label
+            for name in row.nets
+            for fold in range(setting.folds)
+            for label in read_checkpoint(checkpoint_of(setting, name, seed, fold)).core
+        }
+    )
+    soundscapes = read_soundscapes(setting.dataset, labels)
+    truth, known = stacked(soundscapes)
+
+    def judged(scores: Floats) -> Scores:
+        return evaluate(scores, truth, known, best_threshold(scores, truth, known))
+
+    kinds = [_of_net(setting, name, seed, row, soundscapes, labels) for name in row.nets]
+    if len(kinds) == 1 and not row.averaged and row.nets[0].startswith("classifier"):
+        return _mean([judged(scores) for scores in kinds[0]])
+    averages = [power_average(each) for each in kinds]
+    shares = [SHARES[name.split("_")[0]] for name in row.nets]
+    return judged(power_average(averages, shares))
+
+
+def _of_net(
+    setting: Setting,
+    name: str,
+    seed: int,
+    row: Row,
+    soundscapes: list[Soundscape],
+    labels: list[str],
+) -> list[Floats]:
+    """[rows, labels] by each fold's net; of a segmenter one array, in which each soundscape is read
+    by the net of its own fold alone, for the others of its kind may have its silence as noise."""
+    every = [
+        _scores(setting, checkpoint_of(setting, name, seed, fold), row, labels)
+        for fold in range(setting.folds)
+    ]
+    if name.startswith("classifier"):
+        return [np.concatenate(each) for each in every]
+    own: list[Floats] = []
+    for place, soundscape in enumerate(soundscapes):
+        fold = next(
+            fold
+            for fold in range(setting.folds)
+            if soundscape in of_fold(soundscapes, fold, setting.folds)[0]
+        )
+        own.append(every[fold][place])
+    return [np.concatenate(own)]
+
+
+def _scores(setting: Setting, checkpoint: Path, row: Row, labels: list[str]) -> list[Floats]:
+    """Of each soundscape, [chunks, labels]; 0 for a class that the net does not have."""
+    core, each = _read(setting.dataset, checkpoint, row.alone)
+    result = []
+    for own, between in each:
+        scores = sliding_window(own, between) if row.sliding else own
+        if row.corrected:
+            scores = global_correction(scores)
+        whole = np.zeros((len(scores), len(labels)), np.float32)
+        whole[:, [labels.index(label) for label in core]] = scores[:, : len(core)]
+        result.append(whole)
+    return result
+
+
+@lru_cache(maxsize=256)
+def _read(
+    dataset: Path, checkpoint: Path, alone: bool
+) -> tuple[list[str], list[tuple[Floats, Floats]]]:
+    """The classes of a net, and what it says of each soundscape; several rows ask for it."""
+    net = read_checkpoint(checkpoint)
+    features = _features(dataset, net.mel, net.kind)
+    return net.core, [unsmoothed(net.net, one, alone=alone) for one in features]
+
+
+@lru_cache(maxsize=3)
+def _features(dataset: Path, mel: MelConfig, kind: str) -> list[Features]:
+    soundscapes = read_soundscapes(dataset, [])
+    return [
+        features_of(read_mono(one.path, SAMPLE_RATE_HZ), len(one.truth), mel, kind)
+        for one in soundscapes
+    ]
+
+
+def _mean(each: list[Scores]) -> Scores:
+    return Scores(
+        *(
+            fmean(getattr(one, name) for one in each)
+            for name in ("row_f1", "pooled_f1", "cmap", "macro_auc")
+        )
+    )
