@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class NoiseBeds:
         # Between one file, one vote and one second, one vote: short files are cut from few places.
         weights = np.sqrt([len(one.samples) for one in noise])
         self._chances = weights / max(weights.sum(), 1.0)
-        self._coloured = _coloured_noise(np.random.default_rng(0))
+        self._coloured = _coloured_noise()
 
     def draw(
         self,
@@ -75,8 +76,9 @@ def _normed(samples: NDArray[Any]) -> Samples:
     return samples.astype(np.float32) / np.float32(max(rms(samples), 1.0))
 
 
-def _coloured_noise(rng: np.random.Generator) -> list[Samples]:
+@lru_cache(maxsize=1)
+def _coloured_noise() -> list[Samples]:
     """White noise, and noise that falls towards high frequencies; 90 s each, RMS 1."""
-    white = rng.standard_normal(_POOL_SAMPLES, np.float32)
+    white = np.random.default_rng(0).standard_normal(_POOL_SAMPLES, np.float32)
     fallen = [lfilter([1.0], [1.0, -pole], white) for pole in (0.5, 0.7, 0.8, 0.9, 0.95)]
     return [white] + [(noise / rms(noise)).astype(np.float32) for noise in fallen]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,43 +17,22 @@ from train.data import (
     Noise,
     Prepare,
     Recording,
-    load_noise,
     load_recordings,
     other_birds,
     prepared,
 )
 from train.dataset import Clip, Dataset, core_labels, key, read_dataset
-from train.folds import FOLDS, divided, read_folds
+from train.folds import divided
 from train.hand_labels import HAND_LABELS, HandLabel, read_hand_labels
 from train.imagined import imagined_recordings, is_imagined
+from train.jury import Jury, folds_table, jury_and_noise
 from train.pseudo import read_pseudo_labels
 from train.scenes import ANY_BIRD
-from train.soundscapes import (
-    SOUNDSCAPES,
-    Soundscape,
-    of_fold,
-    read_soundscapes,
-    silent_stretches,
-)
+from train.soundscapes import SOUNDSCAPES
 
 Say = Callable[[str], None]
 
 _TOLD = 3
-_HELD_OUT_NOISE = 5
-"""Every fifth background is kept for the soundscapes that judge."""
-
-
-@dataclass(frozen=True)
-class Jury:
-    """What says how good the net is."""
-
-    words: str
-    soundscapes: list[Soundscape] = field(default_factory=list)
-    """Labelled ones, for the core classes."""
-    recordings: list[Recording] = field(default_factory=list)
-    """Held-out recordings of the core classes, to compose soundscapes from; none when there are
-    labelled soundscapes, or nothing at all."""
-    noise: list[Noise] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -90,7 +69,7 @@ def gather(config: TrainConfig, config_path: Path, mel: MelConfig, *, say: Say) 
     account = _account(dataset, hand_labels)
     for line in [*dataset.problems(), *account["hand_labels_of_no_clip"]]:
         say(line)
-    table = here / config.folds if config.folds else dataset.folder / FOLDS
+    table = folds_table(config, here, dataset.folder)
     clips, held_out = divided(dataset, config.fold, config.labels_excluded, table)
     strangers = other_birds([here / folder for folder in config.other_birds], ANY_BIRD)
     prepare = _preparer(config, here, say)
@@ -110,17 +89,10 @@ def gather(config: TrainConfig, config_path: Path, mel: MelConfig, *, say: Say) 
     recordings = [*recordings, *imagined]
     others = sorted((set(used) | {one.clip.label for one in imagined}) - set(core))
     labels = [*core, *[ANY_BIRD] * config.any_bird, *others]
-    noise = load_noise(
-        [here / folder for folder in config.noise], config.noise_excluded, config.noise_unsure
-    )
-    judges = [clip for clip in held_out if clip.label in core]
-    jury = _jury(dataset, load_recordings(judges, mel, hand_labels, prepare).recordings, noise)
-    noise = [one for one in noise if not any(one is kept for kept in jury.noise)]
-    if (dataset.folder / SOUNDSCAPES).is_dir():
-        count = read_folds(table).count if config.soundscape_noise else 1
-        judging, of_others = of_fold(read_soundscapes(dataset.folder, core), config.fold, count)
-        noise += [Noise(one) for other in of_others for one in silent_stretches(other)]
-        jury = replace(jury, soundscapes=judging)
+    labelled = (dataset.folder / SOUNDSCAPES).is_dir()
+    judges = [] if labelled else [clip for clip in held_out if clip.label in core]
+    unseen = load_recordings(judges, mel, hand_labels, prepare).recordings
+    jury, noise = jury_and_noise(config, here, dataset.folder, core, unseen)
     say(f"judged by {jury.words}")
     recordings, without = _with_pseudo_labels(recordings, labels, config, here)
     if without:
@@ -182,18 +154,6 @@ def _with_pseudo_labels(
     known = [one.with_pseudo(pseudo.of(one.clip, labels)) for one in recordings]
     own = [one for one in known if _is_real(one.clip.label)]
     return known, sum(one.pseudo is None for one in own)
-
-
-def _jury(dataset: Dataset, held_out: list[Recording], noise: list[Noise]) -> Jury:
-    """Labelled soundscapes, or recordings to compose some from, or nobody."""
-    if (dataset.folder / SOUNDSCAPES).is_dir():
-        return Jury("labelled soundscapes")
-    if not held_out:
-        return Jury("nothing: no labelled soundscapes, and no recordings held out (fold = 0)")
-    kept = noise[::_HELD_OUT_NOISE] if len(noise) >= _HELD_OUT_NOISE else noise
-    recordings, labels = len(held_out), len({one.clip.label for one in held_out})
-    words = f"soundscapes composed from {recordings} held-out recordings of {labels} labels"
-    return Jury(words, recordings=held_out, noise=kept)
 
 
 def _account(dataset: Dataset, hand_labels: dict[str, HandLabel]) -> dict[str, list[str]]:

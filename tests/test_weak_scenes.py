@@ -1,0 +1,87 @@
+"""Weak scenes: crops with the label of their clips on the whole of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scenery import (
+    MEL,
+    WEAK,
+    burst_recording,
+    scene_maker,
+    scene_of,
+)
+
+from recorder.detect.mel import SAMPLE_RATE_HZ, samples_needed
+from train.cuts import smart_crop
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4))
+def test_a_weak_scene_has_equal_rows_and_the_union_of_its_clips_labels(
+    seed: int, chunks: int
+) -> None:
+    maker = scene_maker(
+        WEAK,
+        burst_recording("burst", 12.0, (4.0, 5.0), secondary=("second",)),
+        burst_recording("other", 12.0, (4.0, 5.0)),
+    )
+    scene = scene_of(maker, seed, chunks)
+    assert scene.weak
+    assert (scene.target == scene.target[0]).all()
+    assert (scene.known == scene.known[0]).all()
+    index = {label: column for column, label in enumerate(maker._labels)}
+    burst, second, other = (
+        float(scene.target[0, index[name]]) for name in ("burst", "second", "other")
+    )
+    assert {burst, other} <= {0.0, 1.0}
+    assert burst + other >= 1.0
+    if chunks < WEAK.secondary_chunks:
+        assert second == 0.0
+        assert scene.known[0, index["second"]] == 1.0 - burst
+    else:
+        assert second == pytest.approx(0.995 * burst)
+        assert scene.known.all()
+
+
+def test_mixup_unites_two_clips_in_some_weak_scenes_and_not_in_all() -> None:
+    maker = scene_maker(
+        WEAK,
+        burst_recording("burst", 12.0, (4.0, 5.0)),
+        burst_recording("other", 12.0, (4.0, 5.0)),
+    )
+    both = [scene_of(maker, seed, 1).target[0].sum() == 2 for seed in range(80)]
+    assert 0.1 < np.mean(both) < 0.45
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.floats(0.3, 4.5))
+def test_a_short_clip_is_padded_with_silence_and_never_tiled(seed: int, duration_s: float) -> None:
+    recording = burst_recording("burst", duration_s, (0.0, duration_s))
+    length = samples_needed(16, MEL)
+    begin = smart_crop(np.random.default_rng(seed), recording, length, 0.2, 0)
+    crop = recording.piece(begin, length)
+    heard = np.flatnonzero(crop)
+    assert heard[-1] - heard[0] < len(recording.samples)
+    whole = recording.piece(0, len(recording.samples))
+    assert np.square(crop).sum() == pytest.approx(np.square(whole).sum(), rel=1e-4)
+
+
+def test_a_piece_is_silent_before_the_start_and_after_the_end() -> None:
+    recording = burst_recording("burst", 1.0, (0.0, 1.0))
+    piece = recording.piece(-100, SAMPLE_RATE_HZ + 200)
+    assert not piece[:100].any()
+    assert not piece[-100:].any()
+    np.testing.assert_array_equal(piece[100:-100], recording.piece(0, SAMPLE_RATE_HZ))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1))
+def test_edge_crops_come_from_the_first_or_the_last_seven_seconds(seed: int) -> None:
+    recording = burst_recording("burst", 60.0, (0.0, 60.0))
+    length = samples_needed(16, MEL)
+    begin = smart_crop(np.random.default_rng(seed), recording, length, 1.0, 0)
+    assert 0 <= begin <= len(recording.samples) - length
+    assert begin <= 2 * SAMPLE_RATE_HZ or begin + length >= 58 * SAMPLE_RATE_HZ
