@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from recorder.detect.mel import FRAMES_PER_TOKEN, MelConfig
+from recorder.errors import ConfigError
 from train.backbones import (
     BackboneError,
     as_float32,
     create_backbone,
     dependency_tokens,
     feature_shape,
+    load_pretrained,
     probe_shape,
 )
 from train.segmenter import Encoder, SegmenterConfig
@@ -73,3 +77,57 @@ def test_slim10_has_about_a_million_parameters() -> None:
 
 def test_as_float32_leaves_half_precision() -> None:
     assert as_float32(torch.zeros(2, dtype=torch.bfloat16)).dtype == torch.float32
+
+
+def test_pretrained_weights_come_from_a_file(tmp_path: Path) -> None:
+    donor = create_backbone("resnet10t", 2)
+    torch.save(donor.state_dict(), tmp_path / "weights.pth")
+    net = create_backbone("resnet10t", 2)
+    words = load_pretrained(net, "resnet10t", 2, str(tmp_path / "weights.pth"))
+    assert words == "resnet10t with pretrained weights from weights.pth"
+    for name, weights in donor.state_dict().items():
+        assert torch.equal(net.state_dict()[name], weights)
+
+
+def test_weights_of_colour_pictures_are_summed_up_for_two_channels(tmp_path: Path) -> None:
+    """ImageNet's first layer has three channels; timm folds them."""
+    donor = create_backbone("resnet10t", 3)
+    torch.save(donor.state_dict(), tmp_path / "weights.pth")
+    net = create_backbone("resnet10t", 2)
+    load_pretrained(net, "resnet10t", 2, str(tmp_path / "weights.pth"))
+    first = next(name for name in net.state_dict() if "conv1" in name)
+    assert net.state_dict()[first].shape[1] == 2
+    later = "layer1.0.conv1.weight"
+    assert torch.equal(net.state_dict()[later], donor.state_dict()[later])
+
+
+@pytest.mark.parametrize("content", [None, b"no weights", b""])
+def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "weights.pth"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"weights.pth has no weights for resnet10t"):
+        load_pretrained(create_backbone("resnet10t", 2), "resnet10t", 2, str(path))
+
+
+def test_without_a_network_it_stays_as_it_was_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = create_backbone("resnet10t", 2)
+    before = {name: weights.clone() for name, weights in net.state_dict().items()}
+
+    def no_network(*_: object, **__: object) -> None:
+        raise OSError("An error happened while trying to locate the file on the Hub\nand more")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("train.backbones.create_backbone", no_network)
+        words = load_pretrained(net, "resnet10t", 2, "timm")
+    assert words == (
+        "resnet10t from scratch: no pretrained weights could be fetched "
+        "(An error happened while trying to locate the file on the Hub)"
+    )
+    for name, weights in before.items():
+        assert torch.equal(net.state_dict()[name], weights)
+
+
+def test_a_backbone_of_ours_has_none_and_says_so() -> None:
+    words = load_pretrained(create_backbone("slim10", 2), "slim10", 2, "timm")
+    assert words == "slim10 from scratch: there are no pretrained weights for it"

@@ -229,6 +229,17 @@ def test_the_clip_used_least_recently_makes_room(
     assert "is full" in said[0]
 
 
+def test_a_lower_limit_holds_from_the_start(tmp_path: Path, clips: list[Clip]) -> None:
+    for recording in _load(clips, _cache(tmp_path)).recordings[::-1]:
+        _use(recording)
+    first = load_recordings(clips[:1], MEL).recordings[0].samples.tobytes()
+    said: list[str] = []
+    _cache(tmp_path, 1.5 * RAW / 0.9, said)
+    assert [path.read_bytes()[: len(first)] for path in _raw(tmp_path)] == [first]
+    assert len(said) == 1
+    assert "is full" in said[0]
+
+
 def test_a_clip_larger_than_the_cache_is_told_and_decoded_at_each_use(
     tmp_path: Path, clips: list[Clip], decoded: _Decoded
 ) -> None:

@@ -28,10 +28,10 @@ def test_two_keys_are_enough_and_the_rest_has_defaults(tmp_path: Path) -> None:
 def test_every_value_arrives_with_lists_as_tuples(tmp_path: Path) -> None:
     text = _LEAST + (
         "seed = 7\nlearning_rate = 1\nscene_chunks = [1, 2]\nscene_chances = [0.25, 0.75]\n"
-        "pretrained = true\n[scenes]\nsnr_db = [0.0, 9.0]\ncomposed_share = 1\n"
+        "any_bird = true\n[scenes]\nsnr_db = [0.0, 9.0]\ncomposed_share = 1\n"
     )
     config = _read(tmp_path, text)
-    assert (config.seed, config.learning_rate, config.pretrained) == (7, 1, True)
+    assert (config.seed, config.learning_rate, config.any_bird) == (7, 1, True)
     assert (config.scene_chunks, config.scene_chances) == ((1, 2), (0.25, 0.75))
     assert (config.scenes.snr_db, config.scenes.composed_share) == ((0.0, 9.0), 1)
 
@@ -79,7 +79,7 @@ def test_a_key_like_no_other_gets_the_whole_list(tmp_path: Path) -> None:
         "learning_rate = false",
         "learning_rate = '0.1'",
         "scene_chunks = 4",
-        "pretrained = 1",
+        "any_bird = 1",
         "backbone = 18",
     ],
 )

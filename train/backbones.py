@@ -7,10 +7,14 @@ networks are refused by a measurement, not by a list of names.
 
 from __future__ import annotations
 
+from pathlib import Path
+from pickle import UnpicklingError
+
 import torch
 from torch import Tensor, nn
 
 from recorder.detect.mel import FRAMES_PER_TOKEN
+from recorder.errors import ConfigError
 from train.timm_import import import_timm
 
 _VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
@@ -25,10 +29,10 @@ class BackboneError(ValueError):
     """The backbone is unknown, or its geometry or receptive field does not fit."""
 
 
-def create_backbone(name: str, in_channels: int, *, pretrained: bool = False) -> nn.Module:
+def create_backbone(name: str, in_channels: int, **more: object) -> nn.Module:
     """A convolutional trunk: [batch, in_channels, 128, frames] -> [batch, features, 4, tokens].
 
-    Raises BackboneError for a name that timm does not know.
+    `more` goes to `timm.create_model`. Raises BackboneError for a name that timm does not know.
     """
     timm = import_timm()
     base, options = _VARIANTS.get(name, (name, {}))
@@ -38,14 +42,35 @@ def create_backbone(name: str, in_channels: int, *, pretrained: bool = False) ->
             "resnext50_32x4d (python -c 'import timm; print(timm.list_models())' lists them)"
         )
     net: nn.Module = timm.create_model(
-        base,
-        pretrained=pretrained,
-        in_chans=in_channels,
-        num_classes=0,
-        global_pool="",
-        **options,
+        base, in_chans=in_channels, num_classes=0, global_pool="", **options, **more
     )
     return net
+
+
+def load_pretrained(backbone: nn.Module, name: str, in_channels: int, source: str) -> str:
+    """Give a backbone weights from elsewhere; returns in words what it has now.
+
+    `source` is "timm", which fetches them from the network, or the path of a file. Where there is
+    no network, or there are no weights for this backbone, it stays as it was, and the words say
+    so. ConfigError when a file cannot be used: nobody names one without meaning it.
+    """
+    if source == "timm":
+        if name in _VARIANTS:
+            return f"{name} from scratch: there are no pretrained weights for it"
+        try:
+            fetched = create_backbone(name, in_channels, pretrained=True)
+        except (OSError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            return f"{name} from scratch: no pretrained weights could be fetched ({reason})"
+        backbone.load_state_dict(fetched.state_dict())
+        return f"{name} with pretrained weights from timm"
+    try:
+        of_file = {"file": source, "url": "", "hf_hub_id": ""}
+        loaded = create_backbone(name, in_channels, pretrained=True, pretrained_cfg_overlay=of_file)
+    except (OSError, RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
+        raise ConfigError(f"pretrained: {source} has no weights for {name} ({error})") from error
+    backbone.load_state_dict(loaded.state_dict())
+    return f"{name} with pretrained weights from {Path(source).name}"
 
 
 def feature_shape(backbone: nn.Module, in_channels: int, mel_bands: int) -> tuple[int, int]:

@@ -32,7 +32,6 @@ class ClassifierConfig:
     """A second channel: the rise above the mean of the band over the chunk."""
     log_mel_mean: float = -2.0
     log_mel_std: float = 1.5
-    pretrained: bool = False
     dropout: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -51,7 +50,7 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(config.log_mel_mean))
         self.register_buffer("std", torch.tensor(config.log_mel_std))
         channels = 2 if config.contrast else 1
-        self.backbone = create_backbone(config.backbone, channels, pretrained=config.pretrained)
+        self.backbone = create_backbone(config.backbone, channels)
         with torch.no_grad():
             probe = torch.zeros(1, channels, mel.mel_bands, 64)
             features = self.backbone.eval()(probe).shape[1]

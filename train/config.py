@@ -93,7 +93,8 @@ class TrainConfig:
     skip_attention: float = 0.0
     """How often an attention block is passed by in training, scene by scene: the classifier must
     also know a call without its context."""
-    pretrained: bool = False
+    pretrained: str = ""
+    """Weights of the backbone: "timm" fetches them, else a file relative to the configuration."""
     init_from: str = ""
     """A checkpoint whose averaged weights are the start, relative to the configuration file."""
     focal_gamma: float = 2.0

@@ -49,6 +49,11 @@ class LimitedFolder:
         self._say = say
         self._told: set[str] = set()
         self._unseen = 0.0
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._evict(0)
+        except OSError as error:
+            self._tell_unwritable(error)
 
     def note(self, name: str) -> Note | None:
         """What was noted with the bytes; None when it is not there, damaged or another's."""
@@ -81,11 +86,7 @@ class LimitedFolder:
             checked = f"{crc32(text.encode()):08x} {text}"
             _write(self._folder / f"{name}.json", checked.encode())
         except OSError as error:
-            self._tell(
-                "unwritable",
-                f"the cache {self._folder} cannot be written to ({error.strerror}): what is not in "
-                "it is made at each use, which is slow; make room, or choose another folder",
-            )
+            self._tell_unwritable(error)
 
     def _envelope(self, name: str) -> dict[str, Any] | None:
         try:
@@ -99,7 +100,7 @@ class LimitedFolder:
             return None
 
     def _make_room(self, needed: int) -> bool:
-        """Delete what was used least recently until `needed` bytes fit; False when they cannot."""
+        """Whether `needed` bytes fit, now that others may have been deleted for them."""
         if shutil.disk_usage(self._folder).free < needed + _FREE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if needed > _FULL * self._limit:
@@ -109,6 +110,10 @@ class LimitedFolder:
         if needed <= self._unseen:
             self._unseen -= needed
             return True
+        return self._evict(needed)
+
+    def _evict(self, needed: int) -> bool:
+        """Delete what was used least recently until `needed` bytes fit; False when they cannot."""
         files = sorted(self._files())
         excess = sum(size for _, size, _ in files) + needed - _FULL * self._limit
         if excess > 0:
@@ -131,6 +136,13 @@ class LimitedFolder:
                         status = entry.stat()
                         found.append((status.st_mtime_ns, status.st_size, Path(entry.path)))
         return found
+
+    def _tell_unwritable(self, error: OSError) -> None:
+        self._tell(
+            "unwritable",
+            f"the cache {self._folder} cannot be written to ({error.strerror}): what is not in it "
+            "is made at each use, which is slow; make room, or choose another folder",
+        )
 
     def _tell(self, what: str, line: str) -> None:
         if what not in self._told:

@@ -32,7 +32,7 @@ from train.config import TrainConfig
 from train.distributed import Team, team
 from train.judge import Judge, composed_judge, dataset_judge
 from train.material import Material, Say, gather
-from train.nets import new_net
+from train.nets import Net, new_net, with_pretrained
 from train.objective import Batch, Objective
 from train.optim import Over9000
 from train.scenes import ANY_BIRD, SceneMaker
@@ -94,7 +94,8 @@ def fit(config: TrainConfig, config_path: Path, out: Path, *, say: Say = lambda 
 
 def _fit(config: TrainConfig, config_path: Path, out: Path, members: Team, say: Say) -> None:
     mel = MelConfig(n_fft=config.n_fft)
-    material = gather(config, config_path, mel, say=say if members.writes else lambda _: None)
+    tell = say if members.writes else lambda _: None
+    material = gather(config, config_path, mel, say=tell)
     maker = SceneMaker(
         material.recordings,
         material.noise,
@@ -104,7 +105,9 @@ def _fit(config: TrainConfig, config_path: Path, out: Path, members: Team, say: 
         mel=mel,
         not_birds=frozenset(config.not_birds),
     )
-    trainee = _trainee(config, config_path, material.labels, mel, members.device)
+    net = new_net(config, len(material.labels), mel)
+    tell(f"{config.model}: {_start(net, config, config_path.parent, material.labels)}")
+    trainee = _trainee(net, config, members.device)
     path = out / CHECKPOINT_NAME
     first = resume(path, trainee, config, material) if path.is_file() else 0
     objective = members.joined(Objective(trainee.net, config, mel))
@@ -158,12 +161,15 @@ def _learn(
     return float(loss.item())
 
 
-def _trainee(
-    config: TrainConfig, config_path: Path, labels: list[str], mel: MelConfig, device: torch.device
-) -> Trainee:
-    net = new_net(config, len(labels), mel)
-    if config.init_from:
-        start_from(net, config_path.parent / config.init_from, labels)
+def _start(net: Net, config: TrainConfig, here: Path, labels: list[str]) -> str:
+    """Give the new net the weights that it starts from; says which."""
+    if not config.init_from:
+        return with_pretrained(net, config, here)
+    start_from(net, here / config.init_from, labels)
+    return f"starts from {config.init_from}"
+
+
+def _trainee(net: Net, config: TrainConfig, device: torch.device) -> Trainee:
     net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     kind = Over9000 if config.optimizer == "over9000" else torch.optim.AdamW
     optimizer = kind(_groups(net, config), config.learning_rate)

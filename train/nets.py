@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 from recorder.detect.mel import MelConfig
+from train.backbones import load_pretrained
 from train.classifier import Classifier, ClassifierConfig
 from train.config import TrainConfig
 from train.segmenter import Segmenter, SegmenterConfig
@@ -19,7 +22,6 @@ def new_net(config: TrainConfig, classes: int, mel: MelConfig) -> Net:
             classes=classes,
             backbone=config.backbone,
             contrast=config.background_tokens >= 0,
-            pretrained=config.pretrained,
             dropout=config.dropout,
         )
         return Classifier(of_classifier, mel)
@@ -28,7 +30,6 @@ def new_net(config: TrainConfig, classes: int, mel: MelConfig) -> Net:
         backbone=config.backbone,
         width=config.width,
         background_tokens=config.background_tokens,
-        pretrained=config.pretrained,
         dropout=config.dropout,
         skip_attention=config.skip_attention,
     )
@@ -38,7 +39,25 @@ def new_net(config: TrainConfig, classes: int, mel: MelConfig) -> Net:
 def rebuilt(content: dict[str, Any], mel: MelConfig) -> Net:
     """The net that a checkpoint's content describes, its weights still to be loaded."""
     if "classifier" in content:
-        options = {**content["classifier"], "pretrained": False}
-        return Classifier(ClassifierConfig(**options), mel)
-    options = {**content["segmenter"], "pretrained": False}
-    return Segmenter(SegmenterConfig(**options), mel)
+        return Classifier(ClassifierConfig(**_known(content["classifier"], ClassifierConfig)), mel)
+    return Segmenter(SegmenterConfig(**_known(content["segmenter"], SegmenterConfig)), mel)
+
+
+def _known(options: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
+    """What an earlier version wrote beside, and nobody reads any more, is left out."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in options.items() if name in names}
+
+
+def with_pretrained(net: Net, config: TrainConfig, here: Path) -> str:
+    """Load the backbone's weights that the configuration asks for; says which it has now."""
+    source = config.pretrained
+    if not source:
+        return f"{config.backbone} from scratch"
+    if source != "timm":
+        source = str(here / source)
+    if isinstance(net, Segmenter):
+        channels = net.encoder.contrast.channels
+        return load_pretrained(net.encoder.backbone, config.backbone, channels, source)
+    channels = 2 if net.config.contrast else 1
+    return load_pretrained(net.backbone, config.backbone, channels, source)

@@ -37,7 +37,6 @@ class SegmenterConfig:
     """How far to each side the local background reaches; -1 feeds plain log-mel alone."""
     log_mel_mean: float = -2.0
     log_mel_std: float = 1.5
-    pretrained: bool = False
     dropout: float = 0.0
     """In training: the share of each token's features that the head does not see."""
     skip_attention: float = 0.0
@@ -90,7 +89,7 @@ class Encoder(nn.Module):
             config.background_tokens, config.log_mel_mean, config.log_mel_std
         )
         channels = self.contrast.channels
-        self.backbone = create_backbone(config.backbone, channels, pretrained=config.pretrained)
+        self.backbone = create_backbone(config.backbone, channels)
         features, rows = feature_shape(self.backbone, channels, mel.mel_bands)
         self.squeeze = nn.Conv2d(features, config.width, kernel_size=(rows, 1))
 
