@@ -72,9 +72,11 @@ def test_any_bird_gates_the_species_in_a_scan(
     with torch.no_grad():
         logits = checkpoint.net(torch.from_numpy(log_mel(padded, 32, with_bird.mel)[None]))
     plain = chunk_probabilities(logits[0, :, :3].numpy())
-    for result, row in zip(results, plain, strict=True):
+    gates = plain[:, :2] * plain[:, 2:]
+    lifted = gates * gates.max(axis=0) ** with_bird.recurrence_exponent
+    for result, row, classes in zip(results, plain, lifted, strict=True):
         np.testing.assert_allclose(result.scores[2], row[2], atol=1e-4)
-        np.testing.assert_allclose(result.scores[:2], row[:2] * row[2], atol=1e-4)
+        np.testing.assert_allclose(result.scores[:2], classes, atol=1e-4)
 
 
 def test_gating_is_off_without_the_output_or_with_exponent_0() -> None:
@@ -85,13 +87,14 @@ def test_gating_is_off_without_the_output_or_with_exponent_0() -> None:
     assert values[0, 0] == 0.5
 
 
+@pytest.mark.parametrize("name", ["any_bird_exponent", "recurrence_exponent"])
 @pytest.mark.parametrize("exponent", [-1.0, 11.0, float("nan")])
 def test_an_exponent_out_of_range_is_refused(
-    with_bird: Bundle, tmp_path: Path, exponent: float
+    with_bird: Bundle, tmp_path: Path, name: str, exponent: float
 ) -> None:
-    head = {**with_bird.details["head"], "any_bird_exponent": exponent}
+    head = {**with_bird.details["head"], name: exponent}
     wrong = _copy(with_bird, tmp_path / "wrong", {**with_bird.details, "head": head})
-    with pytest.raises(ModelError, match="any_bird_exponent"):
+    with pytest.raises(ModelError, match=name):
         read_bundle(wrong)
 
 

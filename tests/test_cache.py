@@ -8,6 +8,7 @@ import mmap
 import multiprocessing
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -126,6 +127,7 @@ def _raw(tmp_path: Path) -> list[Path]:
 
 
 def _use(recording: Recording) -> None:
+    time.sleep(0.015)  # file times are as coarse as the kernel's tick
     assert recording.samples.any()
 
 
@@ -250,6 +252,7 @@ def test_a_clip_larger_than_the_cache_is_told_and_decoded_at_each_use(
     assert "too much for the cache" in said[0]
     decoded.since()
     _use(loaded.recordings[0])
+    assert loaded.recordings[0].calls.any()
     assert decoded.since() == ["0.wav"]
 
 
@@ -441,7 +444,9 @@ def test_clips_that_cannot_be_used_are_told_every_time(tmp_path: Path, clips: li
         assert load_recordings(clips, MEL, labels, _cache(tmp_path).prepare).unusable == wanted
 
 
-def _no_space(*_: object) -> Any:
+def _no_space(path: Path, content: bytes) -> Any:
+    with path.open("wb") as stream:
+        stream.write(content[:1000])
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

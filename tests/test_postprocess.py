@@ -16,6 +16,7 @@ from recorder.detect.postprocess import (
     chunk_probabilities,
     global_correction,
     power_average,
+    recurrent,
     sigmoid,
     sliding_window,
 )
@@ -169,3 +170,12 @@ def test_the_whole_order_is_pinned() -> None:
     np.testing.assert_allclose(segmenter[:, 0], [0.367954, 0.873127, 0.305766, 0.119203], atol=1e-5)
     both = power_average([segmenter, classifier], [0.7, 0.3])
     np.testing.assert_allclose(both[:, 0], [0.339195, 0.828862, 0.284556, 0.122542], atol=1e-5)
+
+
+def test_what_is_clear_once_in_a_window_is_lifted_above_what_is_nowhere_clear() -> None:
+    window = np.array([[0.2, 0.2, 0.9], [0.81, 0.25, 0.4]], np.float32)
+    found = recurrent(window, 2, 0.5)
+    np.testing.assert_allclose(found, [[0.18, 0.1, 0.9], [0.729, 0.125, 0.4]], atol=1e-6)
+    np.testing.assert_array_equal(recurrent(window, 2, 0.0), window)
+    assert recurrent(window[:0], 2, 0.5).shape == (0, 3)
+    assert window[0, 0] == np.float32(0.2)

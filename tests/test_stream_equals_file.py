@@ -54,6 +54,8 @@ def oracle(networks: Networks, samples: Floats) -> tuple[Floats, Floats]:
         if bundle.any_bird:
             bird = probabilities[:, -1:].copy()
             probabilities[:, :-1] *= bird**bundle.any_bird_exponent
+        classes = probabilities[:, : len(bundle.labels)]
+        classes *= classes.max(axis=0) ** bundle.recurrence_exponent
         chunks.append(probabilities[inside])
         details.append(sigmoid(logits).reshape(-1, 16, logits.shape[1])[inside])
     return np.concatenate(chunks), np.concatenate(details)

@@ -19,9 +19,11 @@ from recorder.detect.mel import CHUNK_S, SAMPLE_RATE_HZ
 from recorder.detect.metrics import best_threshold
 from recorder.detect.postprocess import (
     ANY_BIRD_EXPONENT,
+    RECURRENCE_EXPONENT,
     gated,
     global_correction,
     power_average,
+    recurrent,
 )
 from recorder.errors import UsageError
 from recorder.keep.formats import make_writable
@@ -39,15 +41,16 @@ SHARES = {"segmenter": 0.7, "classifier": 0.3}
 def scores_of(net: Checkpoint, samples: Floats, chunks: int, labels: Sequence[str]) -> Floats:
     """What one net says of a record of 32-kHz samples, [chunks, labels].
 
-    A segmenter's classes are gated by its output for any bird, if it has one; a classifier's get
-    the global correction, which attention does already (§2.5).
+    A segmenter's classes are gated and lifted as in the field; a classifier's get the global
+    correction (§2.5(1)).
     """
     every = chunk_scores(net.net, features_of(samples, chunks, net.mel, net.kind))
     classes = len(net.core)
     if net.kind == "classifier":
         every = global_correction(every)
-    elif net.any_bird:
-        every = gated(every, classes, ANY_BIRD_EXPONENT)
+    else:
+        every = gated(every, classes, ANY_BIRD_EXPONENT if net.any_bird else 0.0)
+        every = recurrent(every, classes, RECURRENCE_EXPONENT)
     return every[:, [net.core.index(label) for label in labels]]
 
 

@@ -10,10 +10,10 @@ from torch import nn
 
 from recorder.detect.mel import SAMPLE_RATE_HZ, MelConfig
 from recorder.detect.metrics import any_bird_auc, best_threshold, evaluate
-from recorder.detect.postprocess import ANY_BIRD_EXPONENT, gated
+from recorder.detect.postprocess import ANY_BIRD_EXPONENT, RECURRENCE_EXPONENT, gated, recurrent
 from recorder.sound.audiofile import read_mono
 from train.data import Noise, Recording
-from train.predict import Features, chunk_scores, features_of
+from train.predict import Features, Floats, chunk_scores, features_of
 from train.scenes import SceneConfig, SceneMaker
 from train.soundscapes import Soundscape, stacked
 from train.vary import VaryConfig
@@ -48,9 +48,7 @@ class Judge:
 
     def judge(self, net: nn.Module) -> dict[str, float]:
         """The threshold that is best on these soundscapes, and the figures with it."""
-        every = np.concatenate([chunk_scores(net, one) for one in self._features])
-        if self._any_bird:
-            every = gated(every, self._classes, ANY_BIRD_EXPONENT)
+        every = np.concatenate([self._scores(net, one) for one in self._features])
         scores = every[:, : self._classes]
         truth, known = stacked(self._soundscapes)
         threshold = best_threshold(scores, truth, known)
@@ -58,6 +56,12 @@ class Judge:
         if self._any_bird:
             result["bird_auc"] = any_bird_auc(every[:, self._classes], truth, known)
         return result
+
+    def _scores(self, net: nn.Module, features: Features) -> Floats:
+        """As the recorder scores a record that is one window, [chunks, outputs]."""
+        exponent = ANY_BIRD_EXPONENT if self._any_bird else 0.0
+        birds = gated(chunk_scores(net, features), self._classes, exponent)
+        return recurrent(birds, self._classes, RECURRENCE_EXPONENT)
 
 
 def dataset_judge(

@@ -51,6 +51,8 @@ class Bundle:
     """The head has one output more, the last: does any bird call, known or not?"""
     any_bird_exponent: float
     """How much that output gates the classes, see `postprocess.gated`; 0 = not at all."""
+    recurrence_exponent: float
+    """How much a class's best chunk in the window lifts it, see `postprocess.recurrent`."""
     sha256: str
     """Of `model.json`, which holds the hashes of the graphs: one name for the whole model."""
     details: dict[str, Any]
@@ -129,6 +131,7 @@ def _bundle(path: Path, details: dict[str, Any], sha256: str) -> Bundle:
         hop_tokens=int(details["head"]["hop_tokens"]),
         any_bird=bool(details["head"].get("any_bird", False)),
         any_bird_exponent=float(details["head"].get("any_bird_exponent", 0.0)),
+        recurrence_exponent=float(details["head"].get("recurrence_exponent", 0.0)),
         sha256=sha256,
         details=details,
     )
@@ -137,11 +140,12 @@ def _bundle(path: Path, details: dict[str, Any], sha256: str) -> Bundle:
 
 
 def _check_windows(bundle: Bundle) -> None:
-    if not 0.0 <= bundle.any_bird_exponent <= 10.0:
-        raise ModelError(
-            f"{bundle.path / 'model.json'}: any_bird_exponent {bundle.any_bird_exponent} must lie "
-            "between 0 and 10"
-        )
+    for name in ("any_bird_exponent", "recurrence_exponent"):
+        value = getattr(bundle, name)
+        if not 0.0 <= value <= 10.0:
+            raise ModelError(
+                f"{bundle.path / 'model.json'}: {name} {value} must lie between 0 and 10"
+            )
     if bundle.halo_tokens < 0 or bundle.width < 1:
         raise ModelError(f"{bundle.path / 'model.json'}: negative halo_tokens or empty width")
     wrong = (

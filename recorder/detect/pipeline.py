@@ -18,7 +18,7 @@ from recorder.detect.mel import (
     TOKENS_PER_CHUNK,
     LogMelStream,
 )
-from recorder.detect.postprocess import chunk_probabilities, gated, sigmoid
+from recorder.detect.postprocess import chunk_probabilities, gated, recurrent, sigmoid
 from recorder.detect.window import SettledWindows
 from recorder.errors import ModelError
 
@@ -46,17 +46,15 @@ class Pipeline:
 
     def __init__(self, networks: Networks, *, tile_tokens: int = _TILE_TOKENS) -> None:
         bundle = networks.bundle
+        self._bundle = bundle
         self._mel = LogMelStream(bundle.mel)
         self._tokens = TokenStream(networks, tile_tokens)
         self._windows = SettledWindows(
             networks.attend,
-            lambda logits: gated(
-                chunk_probabilities(logits), len(bundle.labels), bundle.any_bird_exponent
-            ),
+            self._score,
             window_tokens=bundle.window_tokens,
             hop_tokens=bundle.hop_tokens,
         )
-        self._name = bundle.name
         self._samples = 0
         self._chunks = 0
 
@@ -78,6 +76,12 @@ class Pipeline:
         results += self._settle(self._tokens.finish())
         return results + list(self._results(self._windows.finish()))
 
+    def _score(self, logits: Floats) -> Floats:
+        """The token logits of a window to its chunks' scores."""
+        bundle, classes = self._bundle, len(self._bundle.labels)
+        birds = gated(chunk_probabilities(logits), classes, bundle.any_bird_exponent)
+        return recurrent(birds, classes, bundle.recurrence_exponent)
+
     def _settle(self, tiles: list[Floats]) -> list[ChunkResult]:
         return [result for tile in tiles for result in self._results(self._windows.push(tile))]
 
@@ -85,8 +89,9 @@ class Pipeline:
         for scores, logits in settled:
             if not (np.isfinite(scores).all() and np.isfinite(logits).all()):
                 raise ModelError(
-                    f"model {self._name} returned NaN in the chunks from {self._chunks * 5} s: "
-                    "the recording was not decided; report this with the file"
+                    f"model {self._bundle.name} returned NaN in the chunks from "
+                    f"{self._chunks * 5} s: the recording was not decided; report this with the "
+                    "file"
                 )
             tokens = sigmoid(logits).reshape(len(scores), TOKENS_PER_CHUNK, -1)
             for row, token_scores in zip(scores, tokens, strict=True):
