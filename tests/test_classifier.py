@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from toylab import TINY, write_lab
 
 from recorder.detect.mel import CHUNK_SAMPLES, MelConfig, chunk_picture
 from recorder.errors import UsageError
 from train.checkpoint import read_checkpoint
 from train.classifier import Classifier, ClassifierConfig
-from train.config import TrainConfig
 from train.loop import fit
 from train.predict import Pictures, chunk_scores, features_of, unsmoothed
-from train.toys import write_toy_dataset
 
 MEL = MelConfig()
-CONFIG = TrainConfig(
-    name="toy",
-    dataset="data",
-    noise=("noise",),
-    model="classifier",
-    steps=2,
-    batch_chunks=3,
-    warmup_steps=1,
-    evaluate_every=2,
-    threads=1,
-)
+CONFIG = replace(TINY, model="classifier", steps=2, evaluate_every=2)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    lab = tmp_path_factory.mktemp("lab")
-    write_toy_dataset(
-        lab / "data", species=2, clips_per_species=3, soundscapes=1, soundscape_s=15.0, seed=1
-    )
+    lab = write_lab(tmp_path_factory.mktemp("lab"))
     return fit(CONFIG, lab / "toy.toml", lab / "run")
 
 

@@ -6,38 +6,23 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from toylab import TINY, write_lab
 
 from recorder.detect.mel import MelConfig
 from train.checkpoint import read_checkpoint
-from train.config import TrainConfig
 from train.loop import SceneBatches
 from train.material import gather
 from train.nets import new_net
 from train.objective import Objective
 from train.scenes import SceneMaker
-from train.toys import write_toy_dataset
 
-CONFIG = TrainConfig(
-    name="toy",
-    dataset="data",
-    noise=("noise",),
-    steps=1,
-    batch_chunks=4,
-    scene_chunks=(1,),
-    scene_chances=(1.0,),
-    width=32,
-    warmup_steps=1,
-    evaluate_every=1,
-    threads=1,
-    precision="float32",
-    learning_rate=1e-3,
-    average_decay=0.0,
-)
+CONFIG = replace(TINY, batch_chunks=4, precision="float32", learning_rate=1e-3, average_decay=0.0)
 TOML = """
 name = "toy"
 dataset = "data"
@@ -58,10 +43,7 @@ average_decay = 0.0
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    lab = tmp_path_factory.mktemp("lab")
-    write_toy_dataset(
-        lab / "data", species=2, clips_per_species=3, soundscapes=1, soundscape_s=15.0, seed=1
-    )
+    lab = write_lab(tmp_path_factory.mktemp("lab"))
     (lab / "toy.toml").write_text(TOML)
     return lab
 

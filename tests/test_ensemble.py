@@ -9,27 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from toylab import TINY, write_lab
 
 from recorder.errors import UsageError
-from train.config import TrainConfig
 from train.ensemble import combined, score_soundscapes
 from train.evaluate import evaluate_scan
 from train.loop import fit
-from train.toys import write_toy_dataset
-
-CONFIG = TrainConfig(
-    name="toy",
-    dataset="data",
-    noise=("noise",),
-    steps=1,
-    batch_chunks=2,
-    scene_chunks=(1,),
-    scene_chances=(1.0,),
-    width=32,
-    warmup_steps=1,
-    evaluate_every=1,
-    threads=1,
-)
 
 
 def _nets(*kinds: str) -> list[Any]:
@@ -56,12 +41,9 @@ def test_one_kind_alone_is_its_own_power_average() -> None:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    lab = tmp_path_factory.mktemp("lab")
-    write_toy_dataset(
-        lab / "data", species=2, clips_per_species=3, soundscapes=2, soundscape_s=15.0, seed=1
-    )
-    fit(CONFIG, lab / "toy.toml", lab / "segmenter")
-    fit(replace(CONFIG, model="classifier"), lab / "toy.toml", lab / "classifier")
+    lab = write_lab(tmp_path_factory.mktemp("lab"), soundscapes=2)
+    fit(TINY, lab / "toy.toml", lab / "segmenter")
+    fit(replace(TINY, model="classifier"), lab / "toy.toml", lab / "classifier")
     return lab
 
 
@@ -77,9 +59,7 @@ def test_what_it_writes_is_evaluated_like_a_scan(lab: Path, tmp_path: Path) -> N
 
 
 def test_nets_of_other_classes_are_refused(lab: Path, tmp_path: Path) -> None:
-    other = fit(
-        replace(CONFIG, labels_excluded=("toy_trill",)), lab / "toy.toml", tmp_path / "other"
-    )
+    other = fit(replace(TINY, labels_excluded=("toy_trill",)), lab / "toy.toml", tmp_path / "other")
     with pytest.raises(UsageError, match="knows other classes"):
         score_soundscapes(
             [lab / "segmenter" / "checkpoint.pt", other], lab / "data", tmp_path / "out"

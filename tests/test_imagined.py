@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from toylab import TINY, write_lab
 
 from recorder.detect.mel import SAMPLE_RATE_HZ, MelConfig, log_mel
 from recorder.errors import ConfigError, ModelError
 from train.checkpoint import read_checkpoint
-from train.config import TrainConfig
 from train.data import Recording
 from train.imagined import imagine, imagined_recordings, is_imagined, recording_of
 from train.loop import fit
 from train.material import gather
 from train.scenes import SceneConfig, SceneMaker
-from train.toys import write_toy_dataset
 
-CONFIG = TrainConfig(
-    name="toy",
-    dataset="data",
-    noise=("noise",),
-    steps=1,
-    batch_chunks=2,
-    scene_chunks=(1,),
-    scene_chances=(1.0,),
-    width=32,
-    warmup_steps=1,
-    evaluate_every=1,
-    threads=1,
-    any_bird=True,
-)
+CONFIG = replace(TINY, any_bird=True)
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +29,7 @@ def recordings() -> list[Recording]:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    lab = tmp_path_factory.mktemp("lab")
-    write_toy_dataset(
-        lab / "data", species=2, clips_per_species=3, soundscapes=1, soundscape_s=15.0, seed=1
-    )
-    return lab
+    return write_lab(tmp_path_factory.mktemp("lab"))
 
 
 def _profile(recording: Recording) -> np.ndarray:
@@ -111,9 +94,7 @@ def test_a_song_may_be_longer_than_the_recording() -> None:
 
 
 def test_they_are_classes_that_are_birds_but_no_ones_recordings(lab: Path) -> None:
-    config = TrainConfig(
-        name="toy", dataset="data", any_bird=True, imagined_species=3, imagined_each=2
-    )
+    config = replace(CONFIG, imagined_species=3, imagined_each=2)
     material = gather(config, lab / "toy.toml", MelConfig(), say=lambda _: None)
     assert material.labels == [
         "toy_trill",
@@ -147,10 +128,10 @@ def test_they_are_drawn_as_often_as_their_weight_says(recordings: list[Recording
 
 
 def test_a_net_starts_from_another_and_keeps_the_classes_that_both_have(lab: Path) -> None:
-    config = TrainConfig(**{**CONFIG.__dict__, "imagined_species": 3, "imagined_each": 1})
+    config = replace(CONFIG, imagined_species=3, imagined_each=1)
     first = fit(config, lab / "toy.toml", lab / "first")
-    pupil = {"init_from": "first/checkpoint.pt", "learning_rate": 0.0, "weight_decay": 0.0}
-    second = fit(TrainConfig(**{**CONFIG.__dict__, **pupil}), lab / "toy.toml", lab / "second")
+    pupil = replace(CONFIG, init_from="first/checkpoint.pt", learning_rate=0.0, weight_decay=0.0)
+    second = fit(pupil, lab / "toy.toml", lab / "second")
     old, new = (read_checkpoint(path).content for path in (first, second))
     assert len(old["labels"]) == len(new["labels"]) + 3
     torch.testing.assert_close(
@@ -158,7 +139,7 @@ def test_a_net_starts_from_another_and_keeps_the_classes_that_both_have(lab: Pat
     )
     name = "encoder.squeeze.weight"
     torch.testing.assert_close(new["net"][name], old["average"][name])
-    grown = TrainConfig(**{**CONFIG.__dict__, **pupil, "imagined_species": 4})
+    grown = replace(pupil, imagined_species=4)
     third = read_checkpoint(fit(grown, lab / "toy.toml", lab / "third")).content
     weights = third["net"]["head.classify.weight"]
     torch.testing.assert_close(weights[:6], old["average"]["head.classify.weight"])
@@ -166,9 +147,9 @@ def test_a_net_starts_from_another_and_keeps_the_classes_that_both_have(lab: Pat
 
 def test_another_kind_of_net_is_no_start(lab: Path, tmp_path: Path) -> None:
     fit(CONFIG, lab / "toy.toml", lab / "narrow")
-    wider = {"init_from": "narrow/checkpoint.pt", "width": 64}
+    wider = replace(CONFIG, init_from="narrow/checkpoint.pt", width=64)
     with pytest.raises(ConfigError, match=r"cannot be the start of this net: .*mismatch"):
-        fit(TrainConfig(**{**CONFIG.__dict__, **wider}), lab / "toy.toml", tmp_path / "wide")
-    nothing = {"init_from": "nowhere.pt"}
+        fit(wider, lab / "toy.toml", tmp_path / "wide")
+    nothing = replace(CONFIG, init_from="nowhere.pt")
     with pytest.raises(ModelError, match=r"nowhere.pt cannot be read"):
-        fit(TrainConfig(**{**CONFIG.__dict__, **nothing}), lab / "toy.toml", tmp_path / "none")
+        fit(nothing, lab / "toy.toml", tmp_path / "none")

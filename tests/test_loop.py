@@ -14,32 +14,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from toylab import TINY, write_lab
 
 from recorder.detect.mel import MelConfig, samples_needed
 from recorder.errors import ConfigError, UsageError
 from train import loop
 from train.checkpoint import WeightAverage
-from train.config import TrainConfig
 from train.loop import SceneBatches, fit
 from train.nets import new_net
 from train.objective import Batch, Objective, precision
 from train.scenes import Scene
-from train.toys import write_toy_dataset
 
-CONFIG = TrainConfig(
-    name="toy",
-    dataset="data",
-    noise=("noise",),
-    steps=4,
-    batch_chunks=4,
-    scene_chunks=(1,),
-    scene_chances=(1.0,),
-    width=32,
-    warmup_steps=2,
-    evaluate_every=2,
-    threads=1,
-    dropout=0.1,
-    skip_attention=0.2,
+CONFIG = replace(
+    TINY, steps=4, batch_chunks=4, warmup_steps=2, evaluate_every=2, dropout=0.1, skip_attention=0.2
 )
 
 
@@ -50,11 +37,7 @@ class _PowerCutError(Exception):
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the dataset `data` and its `noise`."""
-    folder = tmp_path_factory.mktemp("lab")
-    write_toy_dataset(
-        folder / "data", species=2, clips_per_species=3, soundscapes=1, soundscape_s=15.0, seed=1
-    )
-    return folder
+    return write_lab(tmp_path_factory.mktemp("lab"))
 
 
 @pytest.fixture(scope="module")

@@ -8,25 +8,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from toylab import TINY, write_lab
 
 from recorder.detect.mel import MelConfig
 from recorder.errors import ConfigError
-from train.config import TrainConfig
 from train.dataset import Clip, Dataset, key, read_dataset
 from train.folds import divided, make_folds, write_folds
 from train.loop import fit
 from train.material import gather
-from train.toys import write_toy_dataset
 
-CONFIG = TrainConfig(name="toy", dataset="data", noise=("noise",), any_bird=True)
+CONFIG = dataclasses.replace(TINY, any_bird=True)
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Path:
-    write_toy_dataset(
-        tmp_path / "data", species=2, clips_per_species=4, soundscapes=1, soundscape_s=15.0, seed=1
-    )
-    return tmp_path
+    return write_lab(tmp_path, clips_per_species=4)
 
 
 def _clips(lab: Path) -> list[Path]:
@@ -153,18 +149,7 @@ def test_a_folder_a_species_trains_and_says_what_judges_it(
 ) -> None:
     audio = lab / "data" / "train_short_audio"
     audio.rename(lab / "birds")
-    config = dataclasses.replace(
-        CONFIG,
-        dataset="birds",
-        steps=2,
-        batch_chunks=2,
-        scene_chunks=(1,),
-        scene_chances=(1.0,),
-        width=32,
-        warmup_steps=1,
-        evaluate_every=1,
-        threads=1,
-    )
+    config = dataclasses.replace(CONFIG, dataset="birds", steps=2)
     said: list[str] = []
     checkpoint = fit(config, lab / "toy.toml", lab / "out", say=said.append)
     assert checkpoint.is_file()

@@ -9,42 +9,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from toylab import TINY, write_lab
 
 from recorder.detect.mel import MelConfig
 from recorder.errors import ConfigError
 from train.checkpoint import read_checkpoint
-from train.config import TrainConfig
 from train.data import load_recordings
 from train.dataset import key, read_dataset
 from train.folds import make_folds, read_folds, write_folds
 from train.loop import fit
 from train.out_of_fold import token_scores, write_pseudo_labels
 from train.pseudo import read_pseudo_labels
-from train.toys import write_toy_dataset
 
-CONFIG = TrainConfig(
-    name="toy",
-    dataset="data",
-    noise=("noise",),
-    steps=1,
-    batch_chunks=2,
-    scene_chunks=(1,),
-    scene_chances=(1.0,),
-    width=32,
-    warmup_steps=1,
-    evaluate_every=1,
-    threads=1,
-    any_bird=True,
-)
+CONFIG = replace(TINY, any_bird=True)
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`data` in two folds, and the nets `fold_0` and `fold_1`."""
-    lab = tmp_path_factory.mktemp("lab")
-    write_toy_dataset(
-        lab / "data", species=2, clips_per_species=5, soundscapes=1, soundscape_s=15.0, seed=1
-    )
+    lab = write_lab(tmp_path_factory.mktemp("lab"), clips_per_species=5)
     dataset = read_dataset(lab / "data")
     write_folds(lab / "data" / "folds.csv", make_folds(dataset, 2, seed=1, kept={}), dataset.clips)
     for fold in (0, 1):
