@@ -165,3 +165,13 @@ def test_a_folder_a_species_trains_and_says_what_judges_it(
     content = torch.load(judged, weights_only=True)
     assert "soundscapes composed from" in content["judged_by"]
     assert 0 < content["figures"]["threshold"] < 1
+
+
+def test_held_out_clips_judge_beside_labelled_soundscapes_when_that_is_asked_for(lab: Path) -> None:
+    config = dataclasses.replace(CONFIG, judge="composed")
+    material = gather(config, lab / "toy.toml", MelConfig(), say=lambda _: None)
+    assert not material.jury.soundscapes
+    assert {one.clip.label for one in material.jury.recordings} == set(material.core)
+    plain = gather(CONFIG, lab / "toy.toml", MelConfig(), say=lambda _: None)
+    assert plain.jury.soundscapes
+    assert not plain.jury.recordings

@@ -22,6 +22,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 OPTIMIZERS = ("adamw", "over9000")
 MODELS = ("segmenter", "classifier")
 N_FFTS = (1024, 2048)
+JUDGES = ("auto", "composed")
 _TABLES: dict[str, type[Any]] = {"scenes": SceneConfig, "vary": VaryConfig}
 """Keys that hold a table of their own: [scenes], [scenes.vary]."""
 
@@ -61,6 +62,9 @@ class TrainConfig:
     """Recordings of each of them."""
     not_birds: tuple[str, ...] = ()
     """Labels that are no birds (frogs, insects), for that output."""
+    judge: str = "auto"
+    """What judges: auto = labelled soundscapes where there are some; composed = soundscapes composed
+    from the clips that are held out, for cross-validation."""
     soundscape_noise: bool = False
     """Silent stretches of the labelled soundscapes are backgrounds too; needs a `fold`, whose
     soundscapes are left out and judge."""
@@ -134,6 +138,7 @@ class TrainConfig:
             ("precision", PRECISIONS),
             ("optimizer", OPTIMIZERS),
             ("model", MODELS),
+            ("judge", JUDGES),
             ("n_fft", N_FFTS),
             ("step", tuple(RECIPES)),
         ):

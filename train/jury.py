@@ -45,7 +45,7 @@ def jury_and_noise(
     noise = load_noise(
         [here / folder for folder in config.noise], config.noise_excluded, config.noise_unsure
     )
-    if (dataset / SOUNDSCAPES).is_dir():
+    if is_labelled(config, dataset):
         return _labelled(config, here, dataset, core, noise)
     if not held_out:
         words = "nothing: no labelled soundscapes, and no recordings held out (fold = 0)"
@@ -55,6 +55,11 @@ def jury_and_noise(
     words = f"soundscapes composed from {recordings} held-out recordings of {labels} labels"
     rest = [one for one in noise if not any(one is other for other in kept)]
     return Jury(words, recordings=held_out, noise=kept), rest
+
+
+def is_labelled(config: TrainConfig, dataset: Path) -> bool:
+    """Whether labelled soundscapes judge."""
+    return config.judge == "auto" and (dataset / SOUNDSCAPES).is_dir()
 
 
 def folds_table(config: TrainConfig, here: Path, dataset: Path) -> Path:

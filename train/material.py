@@ -25,10 +25,9 @@ from train.dataset import Clip, Dataset, core_labels, key, read_dataset
 from train.folds import divided
 from train.hand_labels import HAND_LABELS, HandLabel, read_hand_labels
 from train.imagined import imagined_recordings, is_imagined
-from train.jury import Jury, folds_table, jury_and_noise
+from train.jury import Jury, folds_table, is_labelled, jury_and_noise
 from train.pseudo import read_pseudo_labels
 from train.scenes import ANY_BIRD
-from train.soundscapes import SOUNDSCAPES
 
 Say = Callable[[str], None]
 
@@ -89,7 +88,7 @@ def gather(config: TrainConfig, config_path: Path, mel: MelConfig, *, say: Say) 
     recordings = [*recordings, *imagined]
     others = sorted((set(used) | {one.clip.label for one in imagined}) - set(core))
     labels = [*core, *[ANY_BIRD] * config.any_bird, *others]
-    labelled = (dataset.folder / SOUNDSCAPES).is_dir()
+    labelled = is_labelled(config, dataset.folder)
     judges = [] if labelled else [clip for clip in held_out if clip.label in core]
     unseen = load_recordings(judges, mel, hand_labels, prepare).recordings
     jury, noise = jury_and_noise(config, here, dataset.folder, core, unseen)
