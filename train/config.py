@@ -63,8 +63,8 @@ class TrainConfig:
     not_birds: tuple[str, ...] = ()
     """Labels that are no birds (frogs, insects), for that output."""
     judge: str = "auto"
-    """What judges: auto = labelled soundscapes where there are some; composed = soundscapes composed
-    from the clips that are held out, for cross-validation."""
+    """Who judges: auto = labelled soundscapes where there are some; composed = soundscapes made of
+    the clips that are held out, for cross-validation."""
     soundscape_noise: bool = False
     """Silent stretches of the labelled soundscapes are backgrounds too; needs a `fold`, whose
     soundscapes are left out and judge."""

@@ -16,7 +16,7 @@ SOFT_MAXIMUM = 5.0
 """r of the log-sum-exp that stands for "somewhere in these tokens" (§2.3)."""
 ANY_BIRD_EXPONENT = 1.0
 """How much the output for any bird gates the classes, see `gated`."""
-RECURRENCE_EXPONENT = 0.5
+RECURRENCE_EXPONENT = 0.25
 """How much the best chunk of a window lifts a class in all of it, see `recurrent`."""
 _HALF_CHUNK = TOKENS_PER_CHUNK // 2
 
