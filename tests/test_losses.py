@@ -17,6 +17,7 @@ from train.losses import (
     SOFT_MAXIMUM,
     SOFT_MINIMUM,
     aggregate,
+    distillation_loss,
     focal_loss,
     global_loss,
     segmentation_loss,
@@ -158,3 +159,18 @@ def test_where_nothing_is_known_the_segmentation_loss_is_nothing_and_moves_nothi
     assert loss.item() == 0.0
     assert logits.grad is not None
     assert not logits.grad.any()
+
+
+def test_the_distillation_loss_is_the_cross_entropy_of_the_known_classes() -> None:
+    logits, taught = _random(2, 3, 2, seed=1), _random(2, 3, 2, seed=2).sigmoid()
+    p, q = logits.sigmoid(), taught
+    each = -(q * p.log() + (1 - q) * (1 - p).log())
+    found = distillation_loss(logits, taught, torch.tensor([1.0, 0.0]))
+    torch.testing.assert_close(found, each[..., 0].mean(1))
+
+
+def test_who_says_what_the_teachers_say_has_nothing_to_learn() -> None:
+    logits = _random(1, 4, 3, seed=3).requires_grad_()
+    distillation_loss(logits, logits.detach().sigmoid(), torch.ones(3)).sum().backward()
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad, torch.zeros_like(logits), atol=1e-7, rtol=0.0)

@@ -44,6 +44,24 @@ def fit(
     typer.echo(run(chosen, config, out, say=lambda line: typer.echo(line, err=True)))
 
 
+@app.command(
+    epilog="Example: birdrec train distil my.toml --teacher a.pt --teacher b.pt --out runs/student"
+)
+def distil(
+    config: Annotated[Path, typer.Argument(help="A TOML file, as for `fit`.")],
+    teacher: Annotated[list[Path], typer.Option(help="A checkpoint; give several.")],
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint and log.jsonl.")],
+    init: Annotated[Path | None, typer.Option(help="A checkpoint to start from.")] = None,
+) -> None:
+    """Train one net to say what several say on average, on the same scenes."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from train.config import read_config
+    from train.loop import fit as run
+
+    chosen = read_config(config, given={"teachers": teacher, "init_from": init})
+    typer.echo(run(chosen, config, out, say=lambda line: typer.echo(line, err=True)))
+
+
 @app.command(epilog="Example: birdrec train pseudo-label run*/best.pt --dataset DATA --out pseudo")
 def pseudo_label(
     checkpoints: Annotated[list[Path], typer.Argument(help="One or more nets of each fold.")],

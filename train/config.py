@@ -74,6 +74,10 @@ class TrainConfig:
     """What `birdrec train pseudo-label` wrote, for steps 2 and 3."""
     segmentation_share: float = 0.0
     """Of the loss, for what pseudo labels are sure of; the rest is the loss of records."""
+    teachers: tuple[str, ...] = ()
+    """Checkpoints of segmenters whose mean the net learns to say, see `train.teachers`."""
+    distil_share: float = 0.7
+    """Of the loss, for what the teachers say; without teachers nothing."""
     model: str = "segmenter"
     """segmenter (§2.3) or classifier (§2.2)."""
     n_fft: int = 2048
@@ -147,10 +151,11 @@ class TrainConfig:
                 raise ConfigError(f"{name} {value!r}: use {', '.join(map(str, allowed))}")
         if self.cache_gb <= 0:
             raise ConfigError(f"cache_gb is {self.cache_gb}: it must be above 0")
-        if not 0 <= self.segmentation_share <= 1:
-            raise ConfigError(
-                f"segmentation_share is {self.segmentation_share}: it must be in 0 <= x <= 1"
-            )
+        for name in ("segmentation_share", "distil_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: it must be in 0 <= x <= 1")
+        if self.teachers and self.model == "classifier":
+            raise ConfigError("teachers: only a segmenter can learn from them, token by token")
         if self.soundscape_noise and self.fold < 0:
             raise ConfigError(
                 "soundscape_noise needs a fold: its soundscapes judge, others are noise"
@@ -168,7 +173,7 @@ class TrainConfig:
 
 
 def read_config(
-    path: Path, step: int = 1, given: Mapping[str, Path | None] | None = None
+    path: Path, step: int = 1, given: Mapping[str, Path | list[Path] | None] | None = None
 ) -> TrainConfig:
     """Read and check a configuration; ConfigError names the key and the nearest valid one.
 
@@ -189,7 +194,9 @@ def read_config(
     try:
         changes = RECIPES[step](_built(table, TrainConfig, path))
         paths = {
-            name: os.path.relpath(value, path.parent)
+            name: [os.path.relpath(one, path.parent) for one in value]
+            if isinstance(value, list)
+            else os.path.relpath(value, path.parent)
             for name, value in (given or {}).items()
             if value
         }

@@ -36,6 +36,7 @@ from train.nets import Net, new_net, with_pretrained
 from train.objective import Batch, Objective
 from train.optim import Over9000
 from train.scenes import ANY_BIRD, SceneMaker
+from train.teachers import Teachers
 
 _LOG_EVERY = 25
 
@@ -110,7 +111,8 @@ def _fit(config: TrainConfig, config_path: Path, out: Path, members: Team, say: 
     trainee = _trainee(net, config, members.device)
     path = out / CHECKPOINT_NAME
     first = resume(path, trainee, config, material) if path.is_file() else 0
-    objective = members.joined(Objective(trainee.net, config, mel))
+    teachers = _teachers(config, config_path.parent, material.labels, mel, members.device)
+    objective = members.joined(Objective(trainee.net, config, mel, teachers))
     judge = None
     if members.writes:
         _write_json(out / "material.json", material.account)
@@ -167,6 +169,13 @@ def _start(net: Net, config: TrainConfig, here: Path, labels: list[str]) -> str:
         return with_pretrained(net, config, here)
     start_from(net, here / config.init_from, labels)
     return f"starts from {config.init_from}"
+
+
+def _teachers(
+    config: TrainConfig, here: Path, labels: list[str], mel: MelConfig, device: torch.device
+) -> Teachers | None:
+    paths = [here / one for one in config.teachers]
+    return Teachers(paths, labels, mel, device) if paths else None
 
 
 def _trainee(net: Net, config: TrainConfig, device: torch.device) -> Trainee:

@@ -65,3 +65,13 @@ def segmentation_loss(
     for side in sides:
         total = total + (each * side).sum() / side.sum().clamp(min=1)
     return total
+
+
+def distillation_loss(logits: Tensor, taught: Tensor, known: Tensor) -> Tensor:
+    """Cross-entropy against what teachers say, one value per record.
+
+    `logits` and `taught` (probabilities) [records, tokens, classes], `known` [classes]; summed over
+    the classes that a teacher knows, mean over the tokens.
+    """
+    bce = binary_cross_entropy_with_logits(logits.float(), taught, reduction="none")
+    return (bce * known).sum(-1).mean(1)

@@ -17,9 +17,10 @@ from train.backbones import as_float32
 from train.classifier import Classifier
 from train.config import TrainConfig
 from train.front_end import TorchLogMel
-from train.losses import focal_loss, global_loss, segmentation_loss
+from train.losses import distillation_loss, focal_loss, global_loss, segmentation_loss
 from train.nets import Net
 from train.segmenter import Segmenter
+from train.teachers import Teachers
 
 
 class Batch(NamedTuple):
@@ -36,9 +37,12 @@ class Batch(NamedTuple):
 class Objective(nn.Module):
     """The loss of a net on a batch; `net` is trained, the rest has no weights."""
 
-    def __init__(self, net: Net, config: TrainConfig, mel: MelConfig) -> None:
+    def __init__(
+        self, net: Net, config: TrainConfig, mel: MelConfig, teachers: Teachers | None = None
+    ) -> None:
         super().__init__()
         self.net = net
+        self.teachers = teachers
         self.front_end = TorchLogMel(mel)
         self.config = config
 
@@ -75,10 +79,15 @@ class Objective(nn.Module):
         per_crop = global_loss(logits[weak], target[weak][:, 0], known[weak][:, 0], gamma=gamma)
         # A crop counts as much as the chunks it is made of.
         whole = (per_chunk.sum() + chunks * per_crop.sum()) / (scenes * chunks)
-        if not share:
+        if share:
+            sure = segmentation_loss(logits, batch.token_target, batch.token_known, gamma=gamma)
+            whole = (1.0 - share) * whole + share * sure
+        if self.teachers is None:
             return whole
-        sure = segmentation_loss(logits, batch.token_target, batch.token_known, gamma=gamma)
-        return (1.0 - share) * whole + share * sure
+        with self._autocast(log_mel):
+            taught = self.teachers.say(log_mel)
+        learned = distillation_loss(logits, taught, self.teachers.known).mean()
+        return (1.0 - self.config.distil_share) * whole + self.config.distil_share * learned
 
     def _augmented(self, log_mel: Tensor, step: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.config.seed + step)

@@ -1,0 +1,62 @@
+"""Distillation: several nets, too heavy for the field together, teach one what they say on average.
+
+An ensemble errs less than any of its nets, because they err in different places. A student that
+sees the very same scenes, mixed and changed as they are, learns the mean itself (EDGE.md; the
+"consistent teacher" of Beyer et al. 2021, arXiv:2106.05237). Not in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from recorder.detect.mel import MelConfig
+from recorder.errors import ConfigError
+from train.backbones import as_float32
+from train.checkpoint import read_checkpoint
+from train.segmenter import Segmenter
+
+
+class Teachers:
+    """Frozen segmenters, asked together."""
+
+    def __init__(
+        self, paths: Sequence[Path], labels: list[str], mel: MelConfig, device: torch.device
+    ) -> None:
+        """ConfigError when a teacher is no segmenter, or hears through another front end."""
+        self._nets: list[Segmenter] = []
+        self._columns: list[tuple[Tensor, Tensor]] = []
+        self.known = torch.zeros(len(labels), device=device)
+        """[classes]: 1 where a teacher knows the class."""
+        for path in paths:
+            teacher = read_checkpoint(path)
+            if not isinstance(teacher.net, Segmenter) or teacher.mel != mel:
+                raise ConfigError(
+                    f"{path} cannot teach: it must be a segmenter with n_fft {mel.n_fft}"
+                )
+            theirs = teacher.content["labels"]
+            shared = [label for label in labels if label in theirs]
+            ours = torch.tensor([labels.index(label) for label in shared], device=device)
+            self._columns.append((ours, torch.tensor([theirs.index(label) for label in shared])))
+            self._nets.append(teacher.net.to(device).requires_grad_(False))
+            self.known[ours] += 1.0
+        self._count = self.known.clamp(min=1.0)
+        self.known = self.known.clamp(max=1.0)
+
+    @torch.no_grad()
+    def say(self, log_mel: Tensor) -> Tensor:
+        """The mean probability of each token and class over the teachers that know the class,
+        [batch, tokens, classes]; 0 where none does."""
+        total: Tensor | None = None
+        for net, (ours, theirs) in zip(self._nets, self._columns, strict=True):
+            tokens = as_float32(net.encoder(log_mel))
+            with torch.autocast(log_mel.device.type, enabled=False):
+                said = net.head(tokens)[..., theirs.to(log_mel.device)].sigmoid()
+            if total is None:
+                total = said.new_zeros(*said.shape[:2], len(self.known))
+            total[..., ours] += said
+        assert total is not None
+        return total / self._count
