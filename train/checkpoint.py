@@ -102,7 +102,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         EOFError,
         UnpicklingError,
     ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        known = bool(str(error)) and not isinstance(error, UnpicklingError)
+        reason = str(error).splitlines()[0] if known else "it cannot be unpacked"
         raise ModelError(f"{path} is not a checkpoint of `birdrec train fit`: {reason}") from error
     return Checkpoint(net.eval(), content)
 

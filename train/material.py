@@ -59,6 +59,11 @@ def gather(config: TrainConfig, config_path: Path, mel: MelConfig, *, say: Say) 
 
     ConfigError when nothing is left to train on.
     """
+    if config.segmentation_share and not config.pseudo_labels:
+        raise ConfigError(
+            f"step {config.step} needs pseudo labels: make them with `birdrec train pseudo-label`, "
+            "and name their folder with --pseudo-labels"
+        )
     here = config_path.parent
     dataset = read_dataset(here / config.dataset)
     marks = here / config.hand_labels if config.hand_labels else dataset.folder / HAND_LABELS
@@ -141,11 +146,6 @@ def _with_pseudo_labels(
 ) -> tuple[list[Recording], int]:
     """The recordings with the pseudo labels of steps 2 and 3, and how many have none."""
     if not config.pseudo_labels:
-        if config.segmentation_share:
-            raise ConfigError(
-                f"step {config.step} needs pseudo labels: make them with `birdrec train "
-                "pseudo-label`, and name their folder with --pseudo-labels"
-            )
         return recordings, 0
     pseudo = read_pseudo_labels(
         here / config.pseudo_labels, [label for label in labels if not is_imagined(label)]
