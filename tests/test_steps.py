@@ -66,6 +66,11 @@ def test_a_path_of_the_command_line_counts_from_here(
     assert config.init_from == ""
 
 
+def test_a_seed_of_the_command_line_replaces_the_files(path: Path) -> None:
+    assert (read_config(path).seed, read_config(path, seed=7).seed) == (1, 7)
+    assert read_config(path, seed=0).seed == 0
+
+
 @pytest.mark.parametrize(
     ("text", "step", "words"),
     [

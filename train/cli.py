@@ -29,6 +29,7 @@ def fit(
         Path | None, typer.Option(help="What `pseudo-label` wrote, for steps 2 and 3.")
     ] = None,
     init: Annotated[Path | None, typer.Option(help="A checkpoint to start from.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of the configuration's.")] = None,
 ) -> None:
     """Train a net; the same command goes on from the last checkpoint.
 
@@ -40,7 +41,7 @@ def fit(
     from train.config import read_config
     from train.loop import fit as run
 
-    chosen = read_config(config, step, {"pseudo_labels": pseudo_labels, "init_from": init})
+    chosen = read_config(config, step, {"pseudo_labels": pseudo_labels, "init_from": init}, seed)
     typer.echo(run(chosen, config, out, say=lambda line: typer.echo(line, err=True)))
 
 

@@ -173,12 +173,16 @@ class TrainConfig:
 
 
 def read_config(
-    path: Path, step: int = 1, given: Mapping[str, Path | list[Path] | None] | None = None
+    path: Path,
+    step: int = 1,
+    given: Mapping[str, Path | list[Path] | None] | None = None,
+    seed: int | None = None,
 ) -> TrainConfig:
     """Read and check a configuration; ConfigError names the key and the nearest valid one.
 
     `step` is one of `train.steps`; a table [step_2] or [step_3] holds what differs in it. `given`
     are paths of a command line: they count from the current folder, those in the file from its own.
+    A `seed` replaces that of the file.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -200,7 +204,8 @@ def read_config(
             for name, value in (given or {}).items()
             if value
         }
-        whole = _merged(_merged(_merged(table, changes), of_steps[step]), paths)
+        chosen = paths if seed is None else {**paths, "seed": seed}
+        whole = _merged(_merged(_merged(table, changes), of_steps[step]), chosen)
         return _built(whole, TrainConfig, path)
     except TypeError as error:
         raise ConfigError(f"{path}: {error}") from error
