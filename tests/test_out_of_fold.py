@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from train.folds import make_folds, read_folds, write_folds
 from train.loop import fit
 from train.out_of_fold import token_scores, write_pseudo_labels
 from train.pseudo import read_pseudo_labels
+from train.pseudo_traces import pseudo_traces
 
 CONFIG = replace(TINY, any_bird=True)
 
@@ -85,6 +87,36 @@ def test_classes_come_in_the_order_that_is_asked_for(lab: Path, pseudo: Path) ->
     assert forward is not None
     assert backward is not None
     np.testing.assert_array_equal(forward[:, ::-1], backward)
+
+
+def test_along_some_clips_they_are_shown_beside_those_of_another_step(
+    lab: Path, pseudo: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(pseudo, tmp_path / "second")
+    found = pseudo_traces([pseudo, tmp_path / "second"], lab / "data")
+    assert [one.file.split(", ")[1] for one in found] == ["pseudo", "second"] * 2
+    assert len({one.file.split("/")[0] for one in found}) == 2  # one clip a species
+    for first, second in zip(found[::2], found[1::2], strict=True):
+        assert [trace.scores for trace in first.species] == [t.scores for t in second.species]
+    one = found[0]
+    own = one.species[0]
+    assert own.label == one.file.split("/")[0]
+    assert all(own.truth)
+    assert not any(any(trace.truth) for trace in one.species[1:])
+    clip = next(c for c in read_dataset(lab / "data").clips if key(c) == one.file.split(", ")[0])
+    labels = read_checkpoint(_nets(lab)[0]).content["labels"]
+    kept = read_pseudo_labels(pseudo, labels).of(clip, labels)
+    assert kept is not None
+    np.testing.assert_allclose(own.scores, kept[:192, labels.index(own.label)] / 255)
+    assert pseudo_traces([], lab / "data") == []
+
+
+def test_clips_that_are_in_no_folder_cannot_be_shown(pseudo: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "pseudo_labels.json").write_text('{"labels": ["toy_trill"]}')
+    write_lab(tmp_path)
+    with pytest.raises(ConfigError, match=r"no clip of .* has pseudo labels in all"):
+        pseudo_traces([pseudo, tmp_path / "empty"], tmp_path / "data")
 
 
 @pytest.mark.usefixtures("pseudo")

@@ -172,12 +172,21 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(help="Folder for report.html and report.json.")
     ] = None,
+    pseudo_labels: Annotated[
+        list[Path] | None,
+        typer.Option(help="Pseudo labels to show in the report; may be given for each step."),
+    ] = None,
 ) -> None:
     """Compare a scan of labelled soundscapes with the truth."""
     from train.evaluate import evaluate_scan
     from train.report import PAGE, write_report
 
-    result = write_report(out, dataset, report) if report else evaluate_scan(out, dataset)
+    if pseudo_labels and not report:
+        raise UsageError("--pseudo-labels are shown in a report: give --report as well")
+    if report:
+        result = write_report(out, dataset, report, pseudo_labels or ())
+    else:
+        result = evaluate_scan(out, dataset)
     if report:
         typer.echo(f"report: {report / PAGE}", err=True)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from recorder.errors import UsageError
@@ -14,14 +15,16 @@ PAGE = "report.html"
 NUMBERS = "report.json"
 
 
-def write_report(out: Path, dataset: Path, folder: Path) -> Evaluation:
+def write_report(
+    out: Path, dataset: Path, folder: Path, pseudo_labels: Sequence[Path] = ()
+) -> Evaluation:
     """Write FOLDER/report.html and FOLDER/report.json about the scan in `out`.
 
     UsageError when the folder cannot be written to, before any work is done; ConfigError as
     from `train.evaluate.read_scan`. The same scan gives the same bytes.
     """
     _make_writable(folder)
-    report = make_report(read_scan(out, dataset), dataset)
+    report = make_report(read_scan(out, dataset), dataset, pseudo_labels)
     html, content = page(report), report.to_dict()
     try:
         write_json(folder / NUMBERS, content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from train.figures import (
     reliability,
     traces,
 )
+from train.pseudo_traces import pseudo_traces
 from train.snr import SnrRecall, recall_by_snr
 from train.thresholds import (
     SuggestedThreshold,
@@ -43,6 +45,7 @@ class Report:
     confusions: Confusions
     snr_recall: SnrRecall
     traces: list[Traces]
+    pseudo_traces: list[Traces]
 
     def to_dict(self) -> dict[str, Any]:
         """`Evaluation.to_dict()`, and the data of each figure by its name; NaN is None."""
@@ -54,8 +57,8 @@ class Report:
         return cleaned
 
 
-def make_report(scan: LabelledScan, dataset: Path) -> Report:
-    """Compute every figure."""
+def make_report(scan: LabelledScan, dataset: Path, pseudo_labels: Sequence[Path] = ()) -> Report:
+    """Compute every figure; with folders of pseudo labels what they say along some clips."""
     every = counts(scan)
     return Report(
         scan.model,
@@ -69,6 +72,7 @@ def make_report(scan: LabelledScan, dataset: Path) -> Report:
         confusions(scan),
         recall_by_snr(scan, dataset),
         traces(scan),
+        pseudo_traces(pseudo_labels, dataset),
     )
 
 

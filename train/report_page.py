@@ -217,6 +217,20 @@ def _traces(report: Report) -> str:
     return _section("The first two minutes of each soundscape", said) + charts
 
 
+def _pseudo_traces(report: Report) -> str:
+    if not report.pseudo_traces:
+        return ""
+    said = (
+        "Bars: the score of each 0.3 s, each strip from 0 to 1, by nets that never saw the clip. "
+        "Dashed: from here on a token is sure. Bold and filled below: the clip's own species; "
+        "outlined: one that its metadata name in the background. Below it the highest others."
+    )
+    charts = "".join(
+        f"<h3>{words(one.file)}</h3>{_scroll(trace_strips(one))}" for one in report.pseudo_traces
+    )
+    return _section("Pseudo labels along some clips", said) + charts
+
+
 _SECTIONS = (
     _figures,
     _species,
@@ -226,6 +240,7 @@ _SECTIONS = (
     _confusions,
     _snr,
     _traces,
+    _pseudo_traces,
 )
 
 

@@ -101,9 +101,15 @@ def evaluate(scores: Floats, truth: Bools, known: Bools, threshold: float) -> Sc
     return Scores(
         row_wise_f1(predicted, truth, known),
         pooled_f1(predicted, truth, known),
-        float(np.nanmean(precision)),
-        float(np.nanmean(auc)),
+        _mean_defined(precision),
+        _mean_defined(auc),
     )
+
+
+def _mean_defined(values: Floats) -> float:
+    """The mean over the classes of which it is defined; NaN when there is none."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
 
 
 def best_threshold(scores: Floats, truth: Bools, known: Bools) -> float:
