@@ -175,3 +175,15 @@ def test_held_out_clips_judge_beside_labelled_soundscapes_when_that_is_asked_for
     plain = gather(CONFIG, lab / "toy.toml", MelConfig(), say=lambda _: None)
     assert plain.jury.soundscapes
     assert not plain.jury.recordings
+
+
+def test_with_a_cache_the_same_clips_are_read_from_disk(lab: Path) -> None:
+    plain = gather(CONFIG, lab / "toy.toml", MelConfig(), say=print)
+    cached = dataclasses.replace(CONFIG, cache="cache", cache_gb=0.1)
+    for _ in range(2):
+        again = gather(cached, lab / "toy.toml", MelConfig(), say=print)
+        for one, other in zip(plain.recordings, again.recordings, strict=True):
+            assert one.clip == other.clip
+            assert (one.samples == other.samples).all()
+            assert (one.loudness == other.loudness).all()
+    assert len(list((lab / "cache").glob("*.raw"))) == len(plain.recordings)

@@ -197,6 +197,8 @@ def _table(setting: Setting, net: Net, seed: int, fold: int) -> Table:
         "name": "table2",
         "dataset": str(setting.dataset.resolve()),
         "noise": noise,
+        # Every net decodes the same clips.
+        "cache": "cache",
         "folds": FOLDS,
         "fold": fold,
         "seed": seed,
