@@ -51,6 +51,20 @@ def test_without_a_guide_crops_come_from_all_over_the_recording() -> None:
     assert max(begins) > 60 * TOKEN_SAMPLES
 
 
+def test_crops_drawn_again_hold_something_loud_more_often() -> None:
+    loud = {}
+    for draws in (1, 3):
+        rng, heard = np.random.default_rng(0), []
+        for _ in range(200):
+            recording = _recording(guided=False)
+            begin = smart_crop(rng, recording, CHUNK_SAMPLES, 0.0, 0, draws) // TOKEN_SAMPLES
+            heard.append(recording.active[begin * 32 : (begin + 16) * 32].any())
+        loud[draws] = np.mean(heard)
+    # One crop in two holds a bird; of three draws one in eight holds none.
+    assert 0.4 < loud[1] < 0.75
+    assert loud[3] == pytest.approx(1 - (1 - loud[1]) ** 3, abs=0.07)
+
+
 @pytest.mark.parametrize("guided", [True, False])
 def test_stretches_are_cut_around_the_call_or_around_what_is_loudest(guided: bool) -> None:
     rng = np.random.default_rng(0)

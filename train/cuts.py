@@ -45,13 +45,19 @@ def call_frame(rng: np.random.Generator, recording: Recording, column: int) -> i
 
 
 def smart_crop(
-    rng: np.random.Generator, recording: Recording, length: int, edge_share: float, column: int
+    rng: np.random.Generator,
+    recording: Recording,
+    length: int,
+    edge_share: float,
+    column: int,
+    draws: int = 3,
 ) -> int:
     """Where a crop of `length` samples begins.
 
     With pseudo labels anywhere that a call of the class in `column` lies inside (§2.4 step 2).
     Without, §2.2(1): a share of them in the first or last 5 s, moved inwards by 0-2 s; else
-    anywhere loud. Before 0 when the recording is too short: it is padded there.
+    anywhere, drawn again up to so many `draws` in all until something is loud in it. Before 0 when
+    the recording is too short: it is padded there.
     """
     spare = len(recording.samples) - length
     if spare <= 0:
@@ -64,7 +70,7 @@ def smart_crop(
         shift = min(spare, int(rng.uniform(0.0, 2.0) * SAMPLE_RATE_HZ))
         return shift if rng.random() < 0.5 else spare - shift
     begin = 0
-    for _ in range(3):
+    for _ in range(draws):
         begin = int(rng.integers(0, spare + 1))
         first = begin * FRAMES_PER_TOKEN // TOKEN_SAMPLES
         frames = length * FRAMES_PER_TOKEN // TOKEN_SAMPLES

@@ -190,6 +190,7 @@ def _table(setting: Setting, net: Net, seed: int, fold: int) -> Table:
         "composed_share": 0.0,
         "own_noise_chance": 0.0,
         "mixup_chance": 0.5,
+        "loud_crops": False,
         "secondary_chunks": 1,
         **changes.pop("scenes", {}),
     }

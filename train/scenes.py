@@ -58,6 +58,9 @@ class SceneConfig:
     mixup_alpha: float = 4.5
     edge_crop_share: float = 0.2
     """§2.2: this share of weak crops comes from a clip's first or last 5 s."""
+    loud_crops: bool = True
+    """Other crops are drawn up to three times until something is loud in them; the paper's (§2.2)
+    come from anywhere."""
     secondary_target: float = 0.995
     secondary_chunks: int = 4
     """In weak crops shorter than this a secondary label is unknown instead: nobody says that
@@ -155,7 +158,8 @@ class SceneMaker:
         for gain in gains:
             recording = self._draw(rng)
             own = self._index[recording.clip.label]
-            begin = smart_crop(rng, recording, length, config.edge_crop_share, own)
+            draws = 3 if config.loud_crops else 1
+            begin = smart_crop(rng, recording, length, config.edge_crop_share, own, draws)
             crop = recording.piece(begin, length, own_noise=self._own_share(rng))
             crop, speed = vary(rng, crop, config.vary)
             mix += crop * np.float32(gain * wanted_level / loud_level(crop))
