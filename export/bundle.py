@@ -11,7 +11,7 @@ from typing import Any
 from export.to_onnx import export_encoder, export_head
 from recorder import __version__
 from recorder.detect.bundle import SCHEMA_VERSION, Bundle, read_bundle
-from recorder.detect.postprocess import ANY_BIRD_EXPONENT, RECURRENCE_EXPONENT
+from recorder.detect.postprocess import ANY_BIRD_EXPONENT, OWN_SHARE, RECURRENCE_EXPONENT
 from recorder.errors import UsageError
 from train.backbones import dependency_tokens, probe_shape
 from train.checkpoint import Checkpoint
@@ -83,6 +83,7 @@ def _write_graphs(
             "file": "head.onnx",
             "window_tokens": WINDOW_TOKENS,
             "hop_tokens": HOP_TOKENS,
+            "own_share": OWN_SHARE,
             "any_bird": checkpoint.any_bird,
             "any_bird_exponent": ANY_BIRD_EXPONENT if checkpoint.any_bird else 0.0,
             "recurrence_exponent": RECURRENCE_EXPONENT,

@@ -71,7 +71,7 @@ def test_any_bird_gates_the_species_in_a_scan(
     padded = np.pad(sound, (0, samples_needed(32, with_bird.mel) - len(sound)))
     with torch.no_grad():
         logits = checkpoint.net(torch.from_numpy(log_mel(padded, 32, with_bird.mel)[None]))
-    plain = chunk_probabilities(logits[0, :, :3].numpy())
+    plain = chunk_probabilities(logits[0, :, :3].numpy(), with_bird.own_share)
     gates = plain[:, :2] * plain[:, 2:]
     lifted = gates * gates.max(axis=0) ** with_bird.recurrence_exponent
     for result, row, classes in zip(results, plain, lifted, strict=True):
@@ -87,7 +87,7 @@ def test_gating_is_off_without_the_output_or_with_exponent_0() -> None:
     assert values[0, 0] == 0.5
 
 
-@pytest.mark.parametrize("name", ["any_bird_exponent", "recurrence_exponent"])
+@pytest.mark.parametrize("name", ["any_bird_exponent", "recurrence_exponent", "own_share"])
 @pytest.mark.parametrize("exponent", [-1.0, 11.0, float("nan")])
 def test_an_exponent_out_of_range_is_refused(
     with_bird: Bundle, tmp_path: Path, name: str, exponent: float

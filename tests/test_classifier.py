@@ -101,5 +101,5 @@ def test_scores_are_smoothed_as_the_segmenters_are(chunks: int) -> None:
             if 0 <= neighbour < chunks - 1:
                 total, weight = total + 0.25 * q[neighbour], weight + 0.25
         expected.append(total / weight)
-    np.testing.assert_allclose(chunk_scores(First(), pictures), expected, atol=1e-6)
+    np.testing.assert_allclose(chunk_scores(First(), pictures, 0.5), expected, atol=1e-6)
     np.testing.assert_allclose(unsmoothed(First(), pictures)[0], p, atol=1e-6)

@@ -90,7 +90,7 @@ def test_an_interval_covers_the_soundscapes_and_not_their_rows() -> None:
     truth = np.array([[True, False], [False, True], [False, False], [False, False]])
     sure = np.ones_like(truth)
     right = np.where(truth, 1.0, -1.0).astype(np.float32)
-    both = [Soundscape(Path(name), truth, sure) for name in "ab"]
+    both = [Soundscape(Path(name), truth, sure, ~truth.any(axis=1)) for name in "ab"]
     found = bootstrap_intervals(np.concatenate((right, -right)), both, draws=100)
     assert found["row_f1"] == (0.0, 1.0)
     assert found["macro_auc"] == (0.0, 1.0)

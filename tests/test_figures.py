@@ -27,7 +27,7 @@ def _scan(*soundscapes: tuple[Table, list[str]], labels: str = "ant bee cat") ->
     for number, (scores, rows) in enumerate(soundscapes):
         truth = np.array([[name in row.split() for name in names] for row in rows])
         unknown = np.array([[f"?{name}" in row.split() for name in names] for row in rows])
-        files.append(Soundscape(Path(f"{number}.ogg"), truth, ~unknown))
+        files.append(Soundscape(Path(f"{number}.ogg"), truth, ~unknown, ~truth.any(axis=1)))
         each.append(np.array(scores, np.float32))
     return LabelledScan(names, dict.fromkeys(names, 0.5), files, each, None, "m")
 
@@ -50,7 +50,7 @@ def _random_scan() -> LabelledScan:
         truth = rng.random((rows, 3)) < 0.2
         known = truth | (rng.random((rows, 3)) < 0.9)
         scores = rng.random((rows, 3)) * np.where(truth, 1.0, 0.5 + 0.1 * number)
-        soundscapes.append(Soundscape(Path(f"{number}.ogg"), truth, known))
+        soundscapes.append(Soundscape(Path(f"{number}.ogg"), truth, known, ~truth.any(axis=1)))
         each.append(scores.astype(np.float32))
     return LabelledScan(["a", "b", "c"], dict.fromkeys("abc", 0.5), soundscapes, each, None, "m")
 
@@ -63,7 +63,9 @@ def test_the_curve_is_that_of_the_metrics_at_the_thresholds_of_best_threshold() 
     for at in (0, 40, 100, 176):
         predicted = scan.scores >= CANDIDATES[at]
         assert curve.row_f1[at] == pytest.approx(row_wise_f1(predicted, truth, known))
-        assert curve.pooled_f1[at] == pytest.approx(pooled_f1(predicted, truth, known))
+        assert curve.pooled_f1[at] == pytest.approx(
+            pooled_f1(predicted, truth, known, ~truth.any(axis=1))
+        )
 
 
 def test_each_draw_has_the_threshold_that_best_threshold_finds_for_it() -> None:

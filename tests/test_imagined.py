@@ -142,7 +142,9 @@ def test_a_net_starts_from_another_and_keeps_the_classes_that_both_have(lab: Pat
     grown = replace(pupil, imagined_species=4)
     third = read_checkpoint(fit(grown, lab / "toy.toml", lab / "third")).content
     weights = third["net"]["head.classify.weight"]
-    torch.testing.assert_close(weights[:6], old["average"]["head.classify.weight"])
+    torch.testing.assert_close(weights[:3], old["average"]["head.classify.weight"][:3])
+    # Another seed imagines other birds under the same names: their rows do not come along.
+    assert not torch.allclose(weights[3:6], old["average"]["head.classify.weight"][3:])
 
 
 def test_another_kind_of_net_is_no_start(lab: Path, tmp_path: Path) -> None:

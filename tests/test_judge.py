@@ -52,7 +52,7 @@ def _written(truth: list[list[float]], bird: list[float] | None = None) -> np.nd
 
 def _soundscape(truth: list[list[float]]) -> Soundscape:
     rows = np.array(truth) > 0.5
-    return Soundscape(Path("a.ogg"), rows, np.ones_like(rows))
+    return Soundscape(Path("a.ogg"), rows, np.ones_like(rows), ~rows.any(axis=1))
 
 
 TRUTH = [[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 1.0]]

@@ -76,6 +76,16 @@ def test_a_checkpoint_holds_all_that_export_and_resume_need(unbroken: Path) -> N
     assert content["optimizer"]["state"]
 
 
+@pytest.mark.parametrize("model", ["segmenter", "classifier"])
+def test_batch_normalisation_learns(lab: Path, tmp_path: Path, model: str) -> None:
+    content = _content(
+        fit(replace(CONFIG, model=model, steps=1), lab / "toy.toml", tmp_path / "run")
+    )
+    counters = {name: int(value) for name, value in content["net"].items() if "num_batches" in name}
+    assert len(counters) > 5
+    assert set(counters.values()) == {1}
+
+
 def test_the_log_has_a_line_of_scores_for_every_evaluation(unbroken: Path) -> None:
     scored = [entry for entry in _log(unbroken.parent) if "pooled_f1" in entry]
     assert [entry["step"] for entry in scored] == [2, 4]

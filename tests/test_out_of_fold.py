@@ -113,7 +113,7 @@ def test_along_some_clips_they_are_shown_beside_those_of_another_step(
 
 def test_clips_that_are_in_no_folder_cannot_be_shown(pseudo: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    (tmp_path / "empty" / "pseudo_labels.json").write_text('{"labels": ["toy_trill"]}')
+    (tmp_path / "empty" / "pseudo_labels.json").write_text('{"labels": ["toy_trill"], "clips": []}')
     write_lab(tmp_path)
     with pytest.raises(ConfigError, match=r"no clip of .* has pseudo labels in all"):
         pseudo_traces([pseudo, tmp_path / "empty"], tmp_path / "data")
@@ -143,13 +143,14 @@ def test_step_2_without_pseudo_labels_says_how_to_make_them(lab: Path, tmp_path:
 
 
 def test_a_clip_without_pseudo_labels_is_told_and_still_used(lab: Path, pseudo: Path) -> None:
-    some = next(path for path in sorted(pseudo.rglob("*.npz")))
-    kept = some.read_bytes()
-    some.unlink()
+    provenance = pseudo / "pseudo_labels.json"
+    kept = provenance.read_text("utf-8")
+    content = json.loads(kept)
+    provenance.write_text(json.dumps({**content, "clips": content["clips"][1:]}))
     said: list[str] = []
     second = replace(CONFIG, step=2, segmentation_share=0.5, pseudo_labels="pseudo")
     fit(second, lab / "toy.toml", lab / "one_lacks", say=said.append)
-    some.write_bytes(kept)
+    provenance.write_text(kept)
     assert "1 clips have no pseudo labels: no token of them is sure" in said
 
 

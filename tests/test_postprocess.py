@@ -179,3 +179,12 @@ def test_what_is_clear_once_in_a_window_is_lifted_above_what_is_nowhere_clear() 
     np.testing.assert_array_equal(recurrent(window, 2, 0.0), window)
     assert recurrent(window[:0], 2, 0.5).shape == (0, 3)
     assert window[0, 0] == np.float32(0.2)
+
+
+def test_the_share_of_a_chunk_itself_may_be_another_than_the_papers() -> None:
+    own = np.array([[0.1], [0.9], [0.2]], np.float32)
+    between = np.array([[0.5], [0.3]], np.float32)
+    found = sliding_window(own, between, 0.8)[:, 0]
+    expected = [(0.08 + 0.05) / 0.9, 0.72 + 0.05 + 0.03, (0.16 + 0.03) / 0.9]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(sliding_window(own, between, 1.0), own, atol=1e-7)

@@ -21,7 +21,7 @@ from train.toys import write_toy_dataset
 
 def _soundscape(name: str, truth: list[bool]) -> Soundscape:
     rows = np.array(truth)[:, np.newaxis]
-    return Soundscape(Path(name), rows, np.ones_like(rows))
+    return Soundscape(Path(name), rows, np.ones_like(rows), ~rows.any(axis=1))
 
 
 def test_every_soundscape_judges_one_fold() -> None:

@@ -50,7 +50,7 @@ def oracle(networks: Networks, samples: Floats) -> tuple[Floats, Floats]:
     for start, first, last in window_plan(len(tokens), bundle.window_tokens, bundle.hop_tokens):
         logits = networks.attend(tokens[start : start + bundle.window_tokens])
         inside = slice(first - start // 16, last - start // 16)
-        probabilities = chunk_probabilities(logits)
+        probabilities = chunk_probabilities(logits, bundle.own_share)
         if bundle.any_bird:
             bird = probabilities[:, -1:].copy()
             probabilities[:, :-1] *= bird**bundle.any_bird_exponent

@@ -76,8 +76,11 @@ def load_pretrained(backbone: nn.Module, name: str, in_channels: int, source: st
 def feature_shape(backbone: nn.Module, in_channels: int, mel_bands: int) -> tuple[int, int]:
     """(features, rows) of the backbone's output; BackboneError unless it is one column a token."""
     probe = torch.zeros(1, in_channels, mel_bands, 4 * FRAMES_PER_TOKEN)
+    was_training = backbone.training
     with torch.no_grad():
         shape = backbone.eval()(probe).shape
+    # Left in evaluation its batch normalisation would never learn.
+    backbone.train(was_training)
     if len(shape) != 4 or shape[3] != 4:
         raise BackboneError(
             f"the backbone turns 4 tokens of frames into a map {tuple(shape)}: its stride in "

@@ -16,6 +16,7 @@ from torch import nn
 from recorder.detect.mel import MelConfig
 from recorder.errors import ConfigError, ModelError, UsageError
 from train.config import TrainConfig
+from train.imagined import is_imagined
 from train.material import Material
 from train.nets import Net, rebuilt
 from train.scenes import ANY_BIRD
@@ -116,9 +117,11 @@ def start_from(net: Net, path: Path, labels: list[str]) -> None:
     start = read_checkpoint(path)
     weights = start.net.state_dict()
     mine = net.state_dict()
-    shared = [label for label in labels if label in start.content["labels"]]
+    theirs = start.content["labels"]
+    # Another seed imagines other birds under the same names.
+    shared = [label for label in labels if label in theirs and not is_imagined(label)]
     to = [labels.index(label) for label in shared]
-    kept = [start.content["labels"].index(label) for label in shared]
+    kept = [theirs.index(label) for label in shared]
     try:
         for name in weights:
             if "classify." in name and name in mine:
@@ -189,12 +192,14 @@ def keep_best(path: Path, best: Path) -> None:
         raise UsageError(f"{best} cannot be written ({error.strerror}): make room") from error
 
 
-def resume(path: Path, trainee: Trainee, config: TrainConfig, material: Material) -> int:
-    """Bring everything back; return how many steps were done.
+def resume(
+    path: Path, trainee: Trainee, config: TrainConfig, material: Material
+) -> tuple[int, dict[str, float]]:
+    """Bring everything back; return how many steps were done, and the figures after them.
 
     ConfigError when the checkpoint belongs to another configuration, or the data have changed.
     """
-    content = torch.load(path, weights_only=True)
+    content = torch.load(path, weights_only=True, map_location="cpu")
     if content["config"] != config.to_dict():
         raise ConfigError(
             f"{path} was written by another configuration: choose another --out folder, or "
@@ -206,8 +211,15 @@ def resume(path: Path, trainee: Trainee, config: TrainConfig, material: Material
             f"{path} was written for other classes (only on one side: {', '.join(changed)}): "
             "the dataset has changed; choose another --out folder"
         )
+    sources = {(name, label) for name, label, *_ in content["sources"]}
+    changed_clips = sources ^ {(clip.path.name, clip.label) for clip in material.clips}
+    if changed_clips:
+        raise ConfigError(
+            f"{path} was trained on other clips ({len(changed_clips)} differ, such as "
+            f"{sorted(changed_clips)[0][0]}): the dataset has changed; choose another --out folder"
+        )
     trainee.net.load_state_dict(content["net"])
     trainee.average.net.load_state_dict(content["average"])
     trainee.average.updates = int(content["step"])
     trainee.optimizer.load_state_dict(content["optimizer"])
-    return int(content["step"])
+    return int(content["step"]), content["figures"]

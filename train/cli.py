@@ -71,12 +71,20 @@ def pseudo_label(
     folds: Annotated[
         Path | None, typer.Option(help="The table of folds [default: DATASET/folds.csv].")
     ] = None,
+    hand_labels: Annotated[
+        Path | None, typer.Option(help="As in training [default: DATASET/hand_labels.csv].")
+    ] = None,
 ) -> None:
     """Let each net say where birds call in the clips that its fold held out."""
     from train.out_of_fold import write_pseudo_labels
 
     done = write_pseudo_labels(
-        checkpoints, dataset, out, folds=folds, say=lambda line: typer.echo(line, err=True)
+        checkpoints,
+        dataset,
+        out,
+        folds=folds,
+        hand_labels=hand_labels,
+        say=lambda line: typer.echo(line, err=True),
     )
     for net, path in zip(done["nets"], checkpoints, strict=True):
         typer.echo(f"{path}: fold {net['fold']}, {net['clips_read']} clips")

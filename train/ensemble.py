@@ -19,6 +19,7 @@ from recorder.detect.mel import CHUNK_S, SAMPLE_RATE_HZ
 from recorder.detect.metrics import best_threshold
 from recorder.detect.postprocess import (
     ANY_BIRD_EXPONENT,
+    PAPER_OWN_SHARE,
     RECURRENCE_EXPONENT,
     gated,
     global_correction,
@@ -44,11 +45,12 @@ def scores_of(net: Checkpoint, samples: Floats, chunks: int, labels: Sequence[st
     A segmenter's classes are gated and lifted as in the field; a classifier's get the global
     correction (§2.5(1)).
     """
-    every = chunk_scores(net.net, features_of(samples, chunks, net.mel, net.kind))
+    features = features_of(samples, chunks, net.mel, net.kind)
     classes = len(net.core)
     if net.kind == "classifier":
-        every = global_correction(every)
+        every = global_correction(chunk_scores(net.net, features, PAPER_OWN_SHARE))
     else:
+        every = chunk_scores(net.net, features)
         every = gated(every, classes, ANY_BIRD_EXPONENT if net.any_bird else 0.0)
         every = recurrent(every, classes, RECURRENCE_EXPONENT)
     return every[:, [net.core.index(label) for label in labels]]
@@ -63,6 +65,16 @@ def combined(nets: Sequence[Checkpoint], each: Sequence[Floats]) -> Floats:
     there = [kind for kind, some in by_kind.items() if some]
     averages = [power_average(by_kind[kind]) for kind in there]
     return power_average(averages, [SHARES[kind] for kind in there])
+
+
+def average_known(each: Sequence[Floats]) -> Floats:
+    """The power average of arrays of one shape over those that know a class; NaN is not to know,
+    and 0 what nobody knows."""
+    squares = np.square(np.stack(each))
+    known = ~np.isnan(squares)
+    total = np.where(known, squares, 0.0).sum(axis=0)
+    result: Floats = np.sqrt(total / np.maximum(known.sum(axis=0), 1)).astype(np.float32)
+    return result
 
 
 def score_soundscapes(paths: Sequence[Path], dataset: Path, out: Path) -> float:

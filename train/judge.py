@@ -97,6 +97,8 @@ def composed_judge(
             np.random.default_rng(number), _COMPOSED_CHUNKS, _SOURCES[number % len(_SOURCES)]
         )
         truth = scene.target > 0.5
-        soundscapes.append(Soundscape(Path(f"composed_{number}"), truth, truth | (scene.known > 0)))
+        known = truth | (scene.known > 0)
+        silent = np.asarray(~truth.any(axis=1))
+        soundscapes.append(Soundscape(Path(f"composed_{number}"), truth, known, silent))
         features.append(features_of(scene.samples, _COMPOSED_CHUNKS, mel, model))
     return Judge(soundscapes, features, classes=len(core), any_bird=any_bird)

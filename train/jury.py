@@ -9,6 +9,7 @@ from train.config import TrainConfig
 from train.data import Noise, Recording, load_noise
 from train.folds import FOLDS, read_folds
 from train.soundscapes import (
+    LABELS,
     SOUNDSCAPES,
     Soundscape,
     of_fold,
@@ -17,7 +18,7 @@ from train.soundscapes import (
 )
 
 _HELD_OUT_NOISE = 5
-"""Every fifth background is kept for the soundscapes that judge."""
+"""Every fifth background is kept for the soundscapes that judge; a single one trains."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ def jury_and_noise(
     if is_labelled(config, dataset):
         return _labelled(config, here, dataset, core, noise)
     if not held_out:
-        words = "nothing: no labelled soundscapes, and no recordings held out (fold = 0)"
+        words = "nothing: no labelled soundscapes, and no recordings held out (give a fold)"
         return Jury(words), noise
-    kept = noise[::_HELD_OUT_NOISE] if len(noise) >= _HELD_OUT_NOISE else noise
+    kept = noise[::_HELD_OUT_NOISE] if len(noise) > 1 else []
     recordings, labels = len(held_out), len({one.clip.label for one in held_out})
     words = f"soundscapes composed from {recordings} held-out recordings of {labels} labels"
     rest = [one for one in noise if not any(one is other for other in kept)]
@@ -59,7 +60,8 @@ def jury_and_noise(
 
 def is_labelled(config: TrainConfig, dataset: Path) -> bool:
     """Whether labelled soundscapes judge."""
-    return config.judge == "auto" and (dataset / SOUNDSCAPES).is_dir()
+    there = (dataset / SOUNDSCAPES).is_dir() and (dataset / LABELS).is_file()
+    return config.judge == "auto" and there
 
 
 def folds_table(config: TrainConfig, here: Path, dataset: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -110,13 +111,14 @@ def _fit(config: TrainConfig, config_path: Path, out: Path, members: Team, say: 
     tell(f"{config.model}: {_start(net, config, config_path.parent, material.labels)}")
     trainee = _trainee(net, config, members.device)
     path = out / CHECKPOINT_NAME
-    first = resume(path, trainee, config, material) if path.is_file() else 0
+    first = _begun(out, trainee, config, material, writes=members.writes)
     teachers = _teachers(config, config_path.parent, material.labels, mel, members.device)
     objective = members.joined(Objective(trainee.net, config, mel, teachers))
     judge = None
     if members.writes:
         _write_json(out / "material.json", material.account)
         judge = _judge(config, material, mel)
+    objective.train()
     batches = SceneBatches(maker, config, members.rank, members.size)
     started = time.monotonic()
     for step, batch in _batches(batches, first):
@@ -131,8 +133,7 @@ def _fit(config: TrainConfig, config_path: Path, out: Path, members: Team, say: 
             if figures:
                 _log(out, step=done, **figures)
             save(path, trainee, config, material, step=done, figures=figures)
-            if figures and _quality(figures) > _quality(_best_figures(out)):
-                keep_best(path, out / BEST_NAME)
+            _keep_if_best(out, figures)
 
 
 def _learn(
@@ -225,18 +226,40 @@ def _groups(net: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     return groups
 
 
-def _best_figures(out: Path) -> dict[str, float]:
-    path = out / BEST_NAME
-    figures: dict[str, float] = {}
+def _begun(
+    out: Path, trainee: Trainee, config: TrainConfig, material: Material, *, writes: bool
+) -> int:
+    """How many steps were done; what another run left behind in `out` does not count."""
+    path = out / CHECKPOINT_NAME
     if path.is_file():
-        figures = torch.load(path, weights_only=True)["figures"]
+        first, figures = resume(path, trainee, config, material)
+        if writes:
+            # A power cut may have come between the checkpoint and its copy.
+            _keep_if_best(out, figures)
+        return first
+    if writes:
+        for name in (BEST_NAME, "log.jsonl"):
+            (out / name).unlink(missing_ok=True)
+    return 0
+
+
+def _keep_if_best(out: Path, figures: dict[str, float]) -> None:
+    """The checkpoint as `best.pt`: when its figures are the best, or nobody judges."""
+    best = out / BEST_NAME
+    if not figures or not best.is_file() or _quality(figures) > _quality(_figures_of(best)):
+        keep_best(out / CHECKPOINT_NAME, best)
+
+
+def _figures_of(path: Path) -> dict[str, float]:
+    figures: dict[str, float] = torch.load(path, weights_only=True, map_location="cpu")["figures"]
     return figures
 
 
 def _quality(figures: dict[str, float]) -> float:
-    """The sum of the four figures of an evaluation; -1 without any."""
+    """The sum of the figures of an evaluation that are defined."""
     names = [field.name for field in dataclasses.fields(Scores)]
-    return sum(figures[name] for name in names) if figures else -1.0
+    values = [figures.get(name, math.nan) for name in names]
+    return sum(value for value in values if not math.isnan(value))
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
@@ -245,4 +268,6 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 def _log(out: Path, **entry: float) -> None:
     with (out / "log.jsonl").open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps({key: round(value, 5) for key, value in entry.items()}) + "\n")
+        # JSON knows no NaN: a figure that is not defined is left out.
+        known = {key: round(value, 5) for key, value in entry.items() if not math.isnan(value)}
+        lines.write(json.dumps(known) + "\n")

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recorder.detect.mel import SAMPLE_RATE_HZ, MelConfig
+import numpy as np
+from numpy.typing import NDArray
+
+from recorder.detect.mel import SAMPLE_RATE_HZ, TOKEN_SAMPLES, MelConfig
 from recorder.errors import ConfigError
 from train.cache import ClipCache
 from train.config import TrainConfig
@@ -21,7 +24,7 @@ from train.data import (
     other_birds,
     prepared,
 )
-from train.dataset import Clip, Dataset, core_labels, key, read_dataset
+from train.dataset import SPLIT, Clip, Dataset, core_labels, key, read_dataset
 from train.folds import divided
 from train.hand_labels import HAND_LABELS, HandLabel, read_hand_labels
 from train.imagined import imagined_recordings, is_imagined
@@ -75,6 +78,14 @@ def gather(config: TrainConfig, config_path: Path, mel: MelConfig, *, say: Say) 
         say(line)
     table = folds_table(config, here, dataset.folder)
     clips, held_out = divided(dataset, config.fold, config.labels_excluded, table)
+    excluded = set(config.labels_excluded)
+    nowhere = [
+        key(clip)
+        for clip in set(dataset.clips) - set(clips) - set(held_out)
+        if config.fold < 0 and clip.label not in excluded
+    ]
+    if nowhere:
+        say(f"{len(nowhere)} clips are in no part of {SPLIT}, and not used: {min(nowhere)}")
     strangers = other_birds([here / folder for folder in config.other_birds], ANY_BIRD)
     prepare = _preparer(config, here, say)
     loaded = load_recordings([*clips, *strangers], mel, hand_labels, prepare)
@@ -111,6 +122,7 @@ def gather(config: TrainConfig, config_path: Path, mel: MelConfig, *, say: Say) 
             "judged_by": jury.words,
             "clips_used": dict(sorted(used.items())),
             "labels_without_a_clip": gone,
+            "in_no_part_of_the_split": sorted(nowhere),
             "too_long": [str(clip.path) for clip in too_long],
             "without_pseudo_labels": without,
             "unusable": {str(path): reason for path, reason in loaded.unusable.items()},
@@ -150,9 +162,19 @@ def _with_pseudo_labels(
     pseudo = read_pseudo_labels(
         here / config.pseudo_labels, [label for label in labels if not is_imagined(label)]
     )
-    known = [one.with_pseudo(pseudo.of(one.clip, labels)) for one in recordings]
+    known = [_with_pseudo(one, pseudo.of(one.clip, labels)) for one in recordings]
     own = [one for one in known if _is_real(one.clip.label)]
     return known, sum(one.pseudo is None for one in own)
+
+
+def _with_pseudo(recording: Recording, scores: NDArray[np.uint8] | None) -> Recording:
+    tokens = -(-len(recording.samples) // TOKEN_SAMPLES)
+    if scores is not None and len(scores) != tokens:
+        raise ConfigError(
+            f"the pseudo labels of {key(recording.clip)} have {len(scores)} tokens, the clip has "
+            f"{tokens}: they were made of another file, or with other hand labels"
+        )
+    return recording.with_pseudo(scores)
 
 
 def _account(dataset: Dataset, hand_labels: dict[str, HandLabel]) -> dict[str, list[str]]:

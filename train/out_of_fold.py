@@ -4,7 +4,6 @@ each clip is read by the nets whose fold held it out, and by no other."""
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,13 @@ from numpy.typing import NDArray
 
 from recorder import __version__
 from recorder.detect.mel import TOKEN_SAMPLES, log_mel, samples_needed
-from recorder.detect.postprocess import power_average, sigmoid
+from recorder.detect.postprocess import sigmoid
 from recorder.errors import ConfigError
-from recorder.keep.formats import make_writable
+from recorder.keep.formats import make_writable, write_json
 from train.checkpoint import Checkpoint, read_checkpoint
 from train.data import Recording, load_recordings
 from train.dataset import Clip, Dataset, key, read_dataset
+from train.ensemble import average_known
 from train.folds import divided
 from train.hand_labels import HAND_LABELS, read_hand_labels
 from train.predict import token_logits
@@ -32,29 +32,33 @@ def write_pseudo_labels(
     out: Path,
     *,
     folds: Path | None = None,
+    hand_labels: Path | None = None,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Let each net read the clips that it never saw; returns the provenance.
 
-    `folds` is the table that the nets were trained with, DATASET/folds.csv by default. Nets of one
+    `folds` and `hand_labels` are the tables that the nets were trained with, by default those of
+    the dataset. Nets of one
     fold are combined by their power average (§2.5(2)); a class that a net does not have, because
     its fold holds all clips of it, is 0. ConfigError when a net is a classifier, held nothing out
     or was trained on what it should have held out; UsageError when `out` cannot be written to.
     """
     make_writable(out)
+    (out / PROVENANCE).unlink(missing_ok=True)
     dataset = read_dataset(dataset_folder)
     nets = [read_checkpoint(path) for path in checkpoints]
     _check_kind(nets, checkpoints)
     readers = _readers(nets, checkpoints, dataset, folds)
     labels = list(dict.fromkeys(label for net in nets for label in net.content["labels"]))
-    hand_labels = read_hand_labels(dataset.folder / HAND_LABELS)
-    read = [0] * len(nets)
+    marks = read_hand_labels(hand_labels or dataset.folder / HAND_LABELS)
+    read, done = [0] * len(nets), []
     mel = nets[0].mel
     for clip in sorted({clip for clips in readers for clip in clips}, key=key):
-        for recording in load_recordings([clip], mel, hand_labels).recordings:
+        for recording in load_recordings([clip], mel, marks).recordings:
             those = [index for index, clips in enumerate(readers) if clip in clips]
             each = [token_scores(nets[index], recording, labels) for index in those]
-            write_clip(out, clip, power_average(each))
+            write_clip(out, clip, average_known(each))
+            done.append(key(clip))
             for index in those:
                 read[index] += 1
     lonely = [clip for clip in dataset.clips if not any(clip in clips for clips in readers)]
@@ -75,19 +79,19 @@ def write_pseudo_labels(
             for path, net, count in zip(checkpoints, nets, read, strict=True)
         ],
         "clips_without": len(lonely),
+        "clips": done,
     }
-    text = json.dumps(provenance, indent=1) + "\n"
-    (out / PROVENANCE).write_text(text, encoding="utf-8")
+    write_json(out / PROVENANCE, provenance)
     return provenance
 
 
 def token_scores(net: Checkpoint, recording: Recording, labels: list[str]) -> NDArray[np.float32]:
     """[tokens, len(labels)]: all of the recording in one window, the last token padded by silence;
-    0 for a class that the net does not have."""
+    NaN for a class that the net does not have."""
     tokens = -(-len(recording.samples) // TOKEN_SAMPLES)
     samples = recording.piece(0, samples_needed(tokens, net.mel))
     scores = sigmoid(token_logits(net.net, log_mel(samples, tokens, net.mel)))
-    result = np.zeros((tokens, len(labels)), np.float32)
+    result = np.full((tokens, len(labels)), np.nan, np.float32)
     result[:, [labels.index(label) for label in net.content["labels"]]] = scores
     return result
 

@@ -22,7 +22,7 @@ from recorder.detect.mel import (
     log_mel,
     samples_needed,
 )
-from recorder.detect.postprocess import chunk_and_between, sigmoid, sliding_window
+from recorder.detect.postprocess import OWN_SHARE, chunk_and_between, sigmoid, sliding_window
 
 Floats = NDArray[np.float32]
 
@@ -61,9 +61,9 @@ def features_of(samples: Floats, chunks: int, mel: MelConfig, model: str) -> Fea
     return log_mel(np.pad(kept, (0, max(0, needed - len(kept)))), tokens, mel)
 
 
-def chunk_scores(net: nn.Module, features: Features) -> Floats:
+def chunk_scores(net: nn.Module, features: Features, own_share: float = OWN_SHARE) -> Floats:
     """Probabilities after the sliding window, [chunks, outputs], as the recorder has them."""
-    return sliding_window(*unsmoothed(net, features))
+    return sliding_window(*unsmoothed(net, features), own_share)
 
 
 def unsmoothed(net: nn.Module, features: Features, *, alone: bool = False) -> tuple[Floats, Floats]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recorder.errors import ConfigError
-from train.dataset import Clip
+from train.dataset import Clip, key
 from train.pseudo_targets import ONE
 
 PROVENANCE = "pseudo_labels.json"
@@ -29,12 +29,14 @@ class PseudoLabels:
 
     folder: Path
     labels: list[str]
+    clips: frozenset[str]
+    """LABEL/FILE of those that were read: other files in the folder are older, and not theirs."""
 
     def of(self, clip: Clip, labels: list[str]) -> Bytes | None:
         """[tokens, classes] in the order of `labels`, 0 for a class that they do not have; None
         when there are none of this clip. ConfigError when the file is damaged."""
         path = _path(self.folder, clip)
-        if not path.is_file():
+        if key(clip) not in self.clips:
             return None
         try:
             with np.load(path) as kept:
@@ -54,7 +56,8 @@ def read_pseudo_labels(folder: Path, labels: list[str]) -> PseudoLabels:
     """Open what `write_pseudo_labels` wrote; ConfigError unless it has all of the classes."""
     path = folder / PROVENANCE
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))["labels"]
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known, clips = content["labels"], frozenset(content["clips"])
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
             f"no pseudo labels in {folder}: {PROVENANCE} cannot be read ({error}); "
@@ -63,7 +66,7 @@ def read_pseudo_labels(folder: Path, labels: list[str]) -> PseudoLabels:
     lacking = [label for label in labels if label not in known]
     if lacking:
         raise ConfigError(f"the pseudo labels in {folder} lack the classes {', '.join(lacking)}")
-    return PseudoLabels(folder, known)
+    return PseudoLabels(folder, known, clips)
 
 
 def write_clip(folder: Path, clip: Clip, scores: NDArray[np.float32]) -> None:

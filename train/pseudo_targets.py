@@ -97,7 +97,7 @@ def _states(
     scores = recording.pseudo[np.clip(tokens, 0, len(recording.pseudo) - 1)]
     no = scores < DOUBT * ONE
     yes[:, columns] = scores[:, columns] >= SURE * ONE
-    if recording.pseudo[:, columns[0]].max(initial=0) < DOUBT * ONE:
-        # The clip holds its own bird somewhere, and the labels do not find it: nobody knows where.
-        no[:, columns[0]] = False
+    # What is named and found nowhere may be anywhere: nobody knows.
+    nowhere = recording.pseudo[:, columns].max(axis=0, initial=0) < DOUBT * ONE
+    no[:, [column for column, lost in zip(columns, nowhere, strict=True) if lost]] = False
     return yes, no

@@ -18,11 +18,12 @@ import numpy as np
 import torch
 
 from recorder.detect.mel import FRAMES_PER_TOKEN, TOKEN_S, MelConfig
-from recorder.keep.formats import make_writable
+from recorder.errors import UsageError
+from recorder.keep.formats import make_writable, written
 from train.config import read_config
 from train.data import load_recordings
 from train.dataset import Dataset, key, read_dataset
-from train.folds import FOLDS, make_folds, write_folds
+from train.folds import FOLDS, make_folds, read_folds, write_folds
 from train.hand_labels import COLUMNS as HAND_COLUMNS
 from train.loop import fit
 from train.out_of_fold import write_pseudo_labels
@@ -91,10 +92,17 @@ def train_seed(setting: Setting, seed: int, wanted: Iterable[str], say: Say) -> 
     folds = setting.out / FOLDS
     if not folds.is_file():
         write_folds(folds, make_folds(dataset, setting.folds, seed=1, kept={}), dataset.clips)
+    if read_folds(folds).count != setting.folds:
+        raise UsageError(
+            f"{folds} has {read_folds(folds).count} folds, not {setting.folds}: take another --out"
+        )
     hand_labels = setting.out / HAND_STYLE
     if not hand_labels.is_file():
         write_hand_style_labels(dataset, hand_labels)
     names = with_teachers(wanted)
+    noisy = [name for name in names if NETS[name].changes.get("noise")]
+    if noisy and not setting.noise:
+        raise UsageError(f"{', '.join(noisy)} train on recorded backgrounds: give --noise FOLDER")
     for name in names:
         for fold in range(setting.folds):
             _train(setting, name, NETS[name], seed, fold, say)
@@ -125,7 +133,7 @@ def is_trained(setting: Setting, name: str, seed: int, fold: int) -> bool:
 def write_hand_style_labels(dataset: Dataset, path: Path) -> None:
     """What somebody would mark as nocall by eye: stretches of 3 s and more without a loud frame,
     in clips without secondary labels (§2.2(3)); as a table of hand labels."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with written(path) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(HAND_COLUMNS)
         for clip in sorted(dataset.clips, key=key):
@@ -182,8 +190,9 @@ def _pseudo_folder(name: str, seed: int) -> str:
 
 
 def _table(setting: Setting, net: Net, seed: int, fold: int) -> Table:
-    """The configuration of a net. One clip's label on 5-s crops, as the paper trains: composed
-    scenes and everything else that is ours stays out."""
+    """The configuration of a net. One clip's label on 5-s crops, as the paper trains, without our
+    composed scenes and variations of sources; ours are AdamW with a short warm-up, the contrast
+    channel, and the colour and bands of the picture that are changed."""
     changes = dict(net.changes)
     noise = [str(one.resolve()) for one in setting.noise] if changes.pop("noise", False) else []
     scenes = {
@@ -191,6 +200,9 @@ def _table(setting: Setting, net: Net, seed: int, fold: int) -> Table:
         "own_noise_chance": 0.0,
         "mixup_chance": 0.5,
         "loud_crops": False,
+        "vary": dict.fromkeys(
+            ("speed_chance", "colour_chance", "echo_chance", "own_noise_chance"), 0.0
+        ),
         "secondary_chunks": 1,
         **changes.pop("scenes", {}),
     }
@@ -214,13 +226,15 @@ def _table(setting: Setting, net: Net, seed: int, fold: int) -> Table:
     }
 
 
-def _toml(table: Table) -> str:
+def _toml(table: Table, name: str = "") -> str:
     """Strings, numbers, booleans and lists are written in TOML as in JSON."""
-    inner = {name: value for name, value in table.items() if isinstance(value, dict)}
-    lines = [f"{name} = {json.dumps(table[name])}" for name in table if name not in inner]
-    for name, values in inner.items():
-        lines += ["", f"[{name}]", *(f"{one} = {json.dumps(values[one])}" for one in values)]
-    return "\n".join(lines) + "\n"
+    inner = {one: value for one, value in table.items() if isinstance(value, dict)}
+    lines = [f"[{name}]"] if name else []
+    lines += [f"{one} = {json.dumps(table[one])}" for one in table if one not in inner]
+    text = "\n".join(lines) + "\n"
+    for one, value in inner.items():
+        text += "\n" + _toml(value, f"{name}.{one}" if name else one)
+    return text
 
 
 def _without_paths(config: Table) -> Table:

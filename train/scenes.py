@@ -246,9 +246,12 @@ class SceneMaker:
         varied, speed = vary(rng, raw, self._config.vary)
         varied = faded(varied)
         places = np.arange(len(varied) * FRAMES_PER_TOKEN // TOKEN_SAMPLES)
-        places = np.minimum(places * size // max(1, len(varied)), max(0, len(loud) - 1))
+        # What is played faster is over earlier, and silent behind.
+        places = (places * speed).astype(int)
         silence = np.zeros(len(places), np.float32)
-        loudness = loud[places] if len(loud) else silence
+        loudness = np.where(
+            places < len(loud), np.pad(loud, (0, 1))[np.minimum(places, len(loud))], 0.0
+        )
         # Loud is not enough where pseudo labels say that somebody else is.
         own_calls = may_call(recording, own, (first + places) // FRAMES_PER_TOKEN)
         return Stretch(recording, varied, np.where(own_calls, loudness, silence), begin, speed)

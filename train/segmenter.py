@@ -124,7 +124,7 @@ class GlobalAttention(nn.Module):
         mixed = nn.functional.scaled_dot_product_attention(query, key, value)
         added: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, count, width))
         if self.training and self.skip:
-            kept = torch.rand(batch, 1, 1) >= self.skip
+            kept = (torch.rand(batch, 1, 1) >= self.skip).to(added.device)
             added = added * kept / (1.0 - self.skip)
         return tokens + added
 

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from recorder.detect.mel import CHUNK_S, CHUNK_SAMPLES, SAMPLE_RATE_HZ
 from recorder.errors import ConfigError
 from recorder.sound.audiofile import read_mono
+from train.dataset import read_table
 
 SOUNDSCAPES = "train_soundscapes"
+LABELS = "train_soundscape_labels.csv"
+_COLUMNS = ("site", "audio_id", "seconds", "birds")
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -26,10 +29,12 @@ class Soundscape:
     path: Path
     truth: Bools  # [chunks, classes]
     known: Bools  # [chunks, classes]: False where a background species may be audible
+    nocall: Bools  # [chunks]: where the labels say that nothing calls, of any class or none
 
 
 def read_soundscapes(dataset: Path, labels: list[str]) -> list[Soundscape]:
-    """All soundscapes of a BirdCLEF 2021 layout; ConfigError when there is none.
+    """All labelled soundscapes of a BirdCLEF 2021 layout; ConfigError when there is none, when
+    labels have no audio, or when the table cannot be understood.
 
     `train_soundscape_events.csv`, where it exists, names in `possible` the species that may be
     in the background of a source clip: unknown in the rows it touches.
@@ -39,17 +44,22 @@ def read_soundscapes(dataset: Path, labels: list[str]) -> list[Soundscape]:
     if not paths:
         raise ConfigError(f"no soundscape (*.ogg) in {folder}")
     column = {label: index for index, label in enumerate(labels)}
-    ends: dict[str, dict[int, list[str]]] = {prefix: {} for prefix in paths}
-    with (dataset / "train_soundscape_labels.csv").open(newline="", encoding="utf-8") as lines:
-        for row in csv.DictReader(lines):
-            prefix = f"{row['audio_id']}_{row['site']}"
-            ends[prefix][int(float(row["seconds"]))] = row["birds"].split()
+    ends = _labels(dataset / LABELS)
+    without = sorted(set(ends) - set(paths))
+    if without:
+        raise ConfigError(
+            f"{dataset / LABELS} labels {len(without)} soundscapes that are not in {folder}, the "
+            f"first {without[0]}: add their audio, or take their rows out"
+        )
     possible = _possible(dataset / "train_soundscape_events.csv")
     result = []
     for prefix, path in paths.items():
+        if prefix not in ends:
+            continue
         chunks = max(ends[prefix]) // int(CHUNK_S)
-        truth = np.zeros((chunks, len(labels)), bool)
+        truth, nocall = np.zeros((chunks, len(labels)), bool), np.zeros(chunks, bool)
         for end_s, birds in ends[prefix].items():
+            nocall[end_s // int(CHUNK_S) - 1] = birds in ([], ["nocall"])
             for bird in birds:
                 if bird in column:
                     truth[end_s // int(CHUNK_S) - 1, column[bird]] = True
@@ -59,7 +69,7 @@ def read_soundscapes(dataset: Path, labels: list[str]) -> list[Soundscape]:
             for bird in birds:
                 if bird in column:
                     known[rows, column[bird]] = False
-        result.append(Soundscape(path, truth, known | truth))
+        result.append(Soundscape(path, truth, known | truth, nocall))
     return result
 
 
@@ -85,7 +95,7 @@ def of_fold(
 def silent_stretches(soundscape: Soundscape) -> list[NDArray[np.int16]]:
     """The sound of its chunks in which surely nothing calls, 32 kHz; neighbours stay together."""
     samples = read_mono(soundscape.path, SAMPLE_RATE_HZ)
-    silent = ~soundscape.truth.any(axis=1) & soundscape.known.all(axis=1)
+    silent = soundscape.nocall & soundscape.known.all(axis=1)
     edges = np.flatnonzero(np.diff(np.concatenate(([False], silent, [False])).astype(np.int8)))
     pieces = [
         samples[first * CHUNK_SAMPLES : last * CHUNK_SAMPLES]
@@ -101,6 +111,20 @@ def stacked(soundscapes: list[Soundscape]) -> tuple[Bools, Bools]:
     truth = np.concatenate([soundscape.truth for soundscape in soundscapes])
     known = np.concatenate([soundscape.known for soundscape in soundscapes])
     return truth, known
+
+
+def _labels(path: Path) -> dict[str, dict[int, list[str]]]:
+    """By `<audio id>_<site>` and the end of the chunk in seconds: what calls."""
+    ends: dict[str, dict[int, list[str]]] = {}
+    for row in read_table(path, _COLUMNS):
+        try:
+            end_s = int(float(row["seconds"]))
+        except ValueError as error:
+            raise ConfigError(f"{path}: seconds is {row['seconds']!r}, not a number") from error
+        if end_s < CHUNK_S or end_s % CHUNK_S:
+            raise ConfigError(f"{path}: seconds is {end_s}, not the end of a 5-s chunk")
+        ends.setdefault(f"{row['audio_id']}_{row['site']}", {})[end_s] = row["birds"].split()
+    return ends
 
 
 def _possible(path: Path) -> dict[str, list[tuple[float, float, list[str]]]]:

@@ -20,7 +20,7 @@ from recorder.detect.postprocess import global_correction, power_average, slidin
 from recorder.errors import UsageError
 from recorder.sound.audiofile import read_mono
 from train.checkpoint import read_checkpoint
-from train.ensemble import SHARES
+from train.ensemble import SHARES, average_known
 from train.predict import Features, features_of, unsmoothed
 from train.reproduce import Say, Setting, checkpoint_of, is_trained, train_seed
 from train.soundscapes import Soundscape, of_fold, read_soundscapes, stacked
@@ -222,8 +222,8 @@ def _figures(setting: Setting, row: Row, seed: int) -> Scores:
 
     kinds = [_of_net(setting, name, seed, row, soundscapes, labels) for name in row.nets]
     if len(kinds) == 1 and not row.averaged and row.nets[0].startswith("classifier"):
-        return _mean([judged(scores) for scores in kinds[0]])
-    averages = [power_average(each) for each in kinds]
+        return _mean([judged(average_known([scores])) for scores in kinds[0]])
+    averages = [average_known(each) for each in kinds]
     shares = [SHARES[name.split("_")[0]] for name in row.nets]
     return judged(power_average(averages, shares))
 
@@ -256,14 +256,14 @@ def _of_net(
 
 
 def _scores(setting: Setting, checkpoint: Path, row: Row, labels: list[str]) -> list[Floats]:
-    """Of each soundscape, [chunks, labels]; 0 for a class that the net does not have."""
-    core, each = _read(setting.dataset, checkpoint, row.alone)
+    """Of each soundscape, [chunks, labels]; NaN for a class that the net does not have."""
+    kind, core, each = _read(setting.dataset, checkpoint, row.alone)
     result = []
     for own, between in each:
         scores = sliding_window(own, between) if row.sliding else own
-        if row.corrected:
+        if row.corrected and kind == "classifier":
             scores = global_correction(scores)
-        whole = np.zeros((len(scores), len(labels)), np.float32)
+        whole = np.full((len(scores), len(labels)), np.nan, np.float32)
         whole[:, [labels.index(label) for label in core]] = scores[:, : len(core)]
         result.append(whole)
     return result
@@ -272,11 +272,11 @@ def _scores(setting: Setting, checkpoint: Path, row: Row, labels: list[str]) -> 
 @lru_cache(maxsize=256)
 def _read(
     dataset: Path, checkpoint: Path, alone: bool
-) -> tuple[list[str], list[tuple[Floats, Floats]]]:
-    """The classes of a net, and what it says of each soundscape; several rows ask for it."""
+) -> tuple[str, list[str], list[tuple[Floats, Floats]]]:
+    """The kind and classes of a net, and what it says of each soundscape, for several rows."""
     net = read_checkpoint(checkpoint)
     features = _features(dataset, net.mel, net.kind)
-    return net.core, [unsmoothed(net.net, one, alone=alone) for one in features]
+    return net.kind, net.core, [unsmoothed(net.net, one, alone=alone) for one in features]
 
 
 @lru_cache(maxsize=3)

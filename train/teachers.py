@@ -17,6 +17,7 @@ from recorder.detect.mel import MelConfig
 from recorder.errors import ConfigError
 from train.backbones import as_float32
 from train.checkpoint import read_checkpoint
+from train.imagined import is_imagined
 from train.segmenter import Segmenter
 
 
@@ -38,7 +39,8 @@ class Teachers:
                     f"{path} cannot teach: it must be a segmenter with n_fft {mel.n_fft}"
                 )
             theirs = teacher.content["labels"]
-            shared = [label for label in labels if label in theirs]
+            # Another seed imagines other birds under the same names.
+            shared = [label for label in labels if label in theirs and not is_imagined(label)]
             ours = torch.tensor([labels.index(label) for label in shared], device=device)
             self._columns.append((ours, torch.tensor([theirs.index(label) for label in shared])))
             self._nets.append(teacher.net.to(device).requires_grad_(False))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from recorder.detect.mel import TOKENS_PER_CHUNK, MelConfig
+from recorder.detect.postprocess import PAPER_OWN_SHARE
 from recorder.errors import ModelError
 
 SCHEMA_VERSION = 1
@@ -47,6 +48,8 @@ class Bundle:
     """How many tokens the head attends over; 1920 = 10 minutes."""
     hop_tokens: int
     """How far apart the windows of a longer recording start; 960 = 5 minutes."""
+    own_share: float
+    """How much of a smoothed chunk is its own score, see `postprocess.chunk_probabilities`."""
     any_bird: bool
     """The head has one output more, the last: does any bird call, known or not?"""
     any_bird_exponent: float
@@ -129,6 +132,7 @@ def _bundle(path: Path, details: dict[str, Any], sha256: str) -> Bundle:
         width=int(details["encoder"]["width"]),
         window_tokens=int(details["head"]["window_tokens"]),
         hop_tokens=int(details["head"]["hop_tokens"]),
+        own_share=float(details["head"].get("own_share", PAPER_OWN_SHARE)),
         any_bird=bool(details["head"].get("any_bird", False)),
         any_bird_exponent=float(details["head"].get("any_bird_exponent", 0.0)),
         recurrence_exponent=float(details["head"].get("recurrence_exponent", 0.0)),
@@ -140,6 +144,10 @@ def _bundle(path: Path, details: dict[str, Any], sha256: str) -> Bundle:
 
 
 def _check_windows(bundle: Bundle) -> None:
+    if not 0.0 < bundle.own_share <= 1.0:
+        raise ModelError(
+            f"{bundle.path / 'model.json'}: own_share {bundle.own_share} must lie above 0, up to 1"
+        )
     for name in ("any_bird_exponent", "recurrence_exponent"):
         value = getattr(bundle, name)
         if not 0.0 <= value <= 10.0:

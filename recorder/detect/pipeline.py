@@ -79,7 +79,8 @@ class Pipeline:
     def _score(self, logits: Floats) -> Floats:
         """The token logits of a window to its chunks' scores."""
         bundle, classes = self._bundle, len(self._bundle.labels)
-        birds = gated(chunk_probabilities(logits), classes, bundle.any_bird_exponent)
+        smoothed = chunk_probabilities(logits, bundle.own_share)
+        birds = gated(smoothed, classes, bundle.any_bird_exponent)
         return recurrent(birds, classes, bundle.recurrence_exponent)
 
     def _settle(self, tiles: list[Floats]) -> list[ChunkResult]:

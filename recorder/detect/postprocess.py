@@ -16,6 +16,11 @@ SOFT_MAXIMUM = 5.0
 """r of the log-sum-exp that stands for "somewhere in these tokens" (§2.3)."""
 ANY_BIRD_EXPONENT = 1.0
 """How much the output for any bird gates the classes, see `gated`."""
+PAPER_OWN_SHARE = 0.5
+"""How much of a smoothed chunk is its own score, §2.5(3)..."""
+OWN_SHARE = 0.8
+"""...and for nets that were taught where in a scene a call lies: with the paper's share a clear
+call marks its neighbours too (docs/training.md)."""
 RECURRENCE_EXPONENT = 0.25
 """How much the best chunk of a window lifts a class in all of it, see `recurrent`."""
 _HALF_CHUNK = TOKENS_PER_CHUNK // 2
@@ -41,14 +46,15 @@ def sigmoid(logits: Floats) -> Floats:
     return result
 
 
-def chunk_probabilities(logits: Floats) -> Floats:
+def chunk_probabilities(logits: Floats, own_share: float = PAPER_OWN_SHARE) -> Floats:
     """Token logits of a record [chunks * 16, classes] to probabilities [chunks, classes].
 
     p(t) = .5 p(t) + .25 p_s(t - 2.5 s) + .25 p_s(t + 2.5 s), where p_s are the same tokens
-    aggregated on chunks shifted by 8 tokens (§2.5(3)). At the edges of the record the missing
-    term is dropped and the weights are renormalised.
+    aggregated on chunks shifted by 8 tokens (§2.5(3)); `own_share` stands for the .5, and the rest
+    is shared out. At the edges of the record the missing term is dropped and the weights are
+    renormalised.
     """
-    return sliding_window(*chunk_and_between(logits))
+    return sliding_window(*chunk_and_between(logits), own_share)
 
 
 def chunk_and_between(logits: Floats) -> tuple[Floats, Floats]:
@@ -58,15 +64,16 @@ def chunk_and_between(logits: Floats) -> tuple[Floats, Floats]:
     return _probabilities(whole), _probabilities(whole[_HALF_CHUNK : len(whole) - _HALF_CHUNK])
 
 
-def sliding_window(own: Floats, shifted: Floats) -> Floats:
+def sliding_window(own: Floats, between: Floats, own_share: float = PAPER_OWN_SHARE) -> Floats:
     """The probabilities of chunks [chunks, classes], smoothed by those of the chunks between them
-    [chunks - 1, classes], which start 2.5 s later (§2.5(3)); edges as in `chunk_probabilities`."""
-    total = 0.5 * own
-    weight = np.full((len(own), 1), 0.5, np.float32)
-    total[1:] += 0.25 * shifted
-    total[:-1] += 0.25 * shifted
-    weight[1:] += 0.25
-    weight[:-1] += 0.25
+    [chunks - 1, classes], which start 2.5 s later (§2.5(3)); as in `chunk_probabilities`."""
+    beside = np.float32((1.0 - own_share) / 2)
+    total = np.float32(own_share) * own
+    weight = np.full((len(own), 1), own_share, np.float32)
+    total[1:] += beside * between
+    total[:-1] += beside * between
+    weight[1:] += beside
+    weight[:-1] += beside
     smoothed: Floats = (total / weight).astype(np.float32)
     return smoothed
 
