@@ -76,14 +76,16 @@ def test_a_checkpoint_holds_all_that_export_and_resume_need(unbroken: Path) -> N
     assert content["optimizer"]["state"]
 
 
+@pytest.mark.parametrize("learns", [True, False])
 @pytest.mark.parametrize("model", ["segmenter", "classifier"])
-def test_batch_normalisation_learns(lab: Path, tmp_path: Path, model: str) -> None:
-    content = _content(
-        fit(replace(CONFIG, model=model, steps=1), lab / "toy.toml", tmp_path / "run")
-    )
+def test_batch_normalisation_learns_where_it_shall(
+    lab: Path, tmp_path: Path, model: str, learns: bool
+) -> None:
+    config = replace(CONFIG, model=model, steps=1, batch_norm=learns)
+    content = _content(fit(config, lab / "toy.toml", tmp_path / "run"))
     counters = {name: int(value) for name, value in content["net"].items() if "num_batches" in name}
     assert len(counters) > 5
-    assert set(counters.values()) == {1}
+    assert set(counters.values()) == {int(learns)}
 
 
 def test_the_log_has_a_line_of_scores_for_every_evaluation(unbroken: Path) -> None:

@@ -79,7 +79,6 @@ def feature_shape(backbone: nn.Module, in_channels: int, mel_bands: int) -> tupl
     was_training = backbone.training
     with torch.no_grad():
         shape = backbone.eval()(probe).shape
-    # Left in evaluation its batch normalisation would never learn.
     backbone.train(was_training)
     if len(shape) != 4 or shape[3] != 4:
         raise BackboneError(

@@ -54,7 +54,6 @@ class Classifier(nn.Module):
         with torch.no_grad():
             probe = torch.zeros(1, channels, mel.mel_bands, 64)
             features = self.backbone.eval()(probe).shape[1]
-        # Left in evaluation its batch normalisation would never learn.
         self.backbone.train()
         self.dropout = nn.Dropout(config.dropout)
         self.classify = nn.Linear(features, config.classes)

@@ -101,6 +101,9 @@ class TrainConfig:
     skip_attention: float = 0.0
     """How often an attention block is passed by in training, scene by scene: the classifier must
     also know a call without its context."""
+    batch_norm: bool = False
+    """Batch normalisation of the backbone learns; else it keeps the statistics that it starts with
+    (none of a new net's, so that the input's level stays, see docs/training.md)."""
     pretrained: str = ""
     """Weights of the backbone: "timm" fetches them, else a file relative to the configuration."""
     init_from: str = ""

@@ -118,7 +118,6 @@ def _fit(config: TrainConfig, config_path: Path, out: Path, members: Team, say: 
     if members.writes:
         _write_json(out / "material.json", material.account)
         judge = _judge(config, material, mel)
-    objective.train()
     batches = SceneBatches(maker, config, members.rank, members.size)
     started = time.monotonic()
     for step, batch in _batches(batches, first):

@@ -45,6 +45,16 @@ class Objective(nn.Module):
         self.teachers = teachers
         self.front_end = TorchLogMel(mel)
         self.config = config
+        self.train()
+
+    def train(self, mode: bool = True) -> Objective:
+        """As of any module, but normalisation stays in evaluation where it shall not learn."""
+        super().train(mode)
+        if not self.config.batch_norm:
+            for module in self.net.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
 
     def forward(self, batch: Batch, step: int) -> Tensor:
         """One number; `step` decides the augmentation."""

@@ -232,7 +232,11 @@ class SceneMaker:
         return [self._index[label] for label in named if label in self._index]
 
     def _stretch(self, rng: np.random.Generator, recording: Recording, length: int) -> Stretch:
-        """A loud stretch, faded at both ends, with the loudness on its own time axis."""
+        """A loud stretch, faded at both ends, with the loudness of each frame as it was recorded.
+
+        Played faster or slower a call moves by up to a tenth of its place in the stretch, which is
+        not followed here: the chunk labels are that coarse.
+        """
         low, high = np.log(self._config.stretch_s)
         wanted = int(np.exp(rng.uniform(low, high)) * SAMPLE_RATE_HZ)
         size = min(wanted, length, len(recording.samples))
@@ -246,12 +250,9 @@ class SceneMaker:
         varied, speed = vary(rng, raw, self._config.vary)
         varied = faded(varied)
         places = np.arange(len(varied) * FRAMES_PER_TOKEN // TOKEN_SAMPLES)
-        # What is played faster is over earlier, and silent behind.
-        places = (places * speed).astype(int)
+        places = np.minimum(places * size // max(1, len(varied)), max(0, len(loud) - 1))
         silence = np.zeros(len(places), np.float32)
-        loudness = np.where(
-            places < len(loud), np.pad(loud, (0, 1))[np.minimum(places, len(loud))], 0.0
-        )
+        loudness = loud[places] if len(loud) else silence
         # Loud is not enough where pseudo labels say that somebody else is.
         own_calls = may_call(recording, own, (first + places) // FRAMES_PER_TOKEN)
         return Stretch(recording, varied, np.where(own_calls, loudness, silence), begin, speed)
