@@ -12,7 +12,7 @@ import pytest
 from toylab import TINY, write_lab
 
 from recorder.errors import UsageError
-from train.ensemble import combined, score_soundscapes
+from train.ensemble import average_known, combined, score_soundscapes
 from train.evaluate import evaluate_scan
 from train.loop import fit
 
@@ -64,3 +64,9 @@ def test_nets_of_other_classes_are_refused(lab: Path, tmp_path: Path) -> None:
         score_soundscapes(
             [lab / "segmenter" / "checkpoint.pt", other], lab / "data", tmp_path / "out"
         )
+
+
+def test_who_does_not_know_a_class_has_no_vote() -> None:
+    nan = float("nan")
+    found = average_known([_one(0.6, nan, nan), _one(0.8, 0.5, nan)])
+    np.testing.assert_allclose(found[0], [np.sqrt(0.5), 0.5, 0.0], atol=1e-6)

@@ -280,3 +280,36 @@ def test_an_average_copies_counters_and_leaves_the_net_alone() -> None:
     assert not average.net.training
     for name, value in net.state_dict().items():
         torch.testing.assert_close(value, before[name])
+
+
+def test_the_best_of_another_run_does_not_stay_behind(
+    lab: Path, unbroken: Path, tmp_path: Path
+) -> None:
+    content = {**_content(unbroken), "figures": dict.fromkeys(
+        ("threshold", "row_f1", "pooled_f1", "cmap", "macro_auc"), 1.0
+    )}  # fmt: skip
+    torch.save(content, tmp_path / "best.pt")
+    fit(replace(CONFIG, seed=9, steps=1), lab / "toy.toml", tmp_path)
+    assert _content(tmp_path / "best.pt")["config"]["seed"] == 9
+
+
+def test_a_best_checkpoint_that_a_power_cut_kept_from_being_copied_is_copied_later(
+    lab: Path, unbroken: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(unbroken.read_bytes())
+    fit(CONFIG, lab / "toy.toml", tmp_path)
+    assert _content(tmp_path / "best.pt")["step"] == 4
+
+
+def test_other_clips_do_not_go_on_from_the_checkpoint(
+    lab: Path, unbroken: Path, tmp_path: Path
+) -> None:
+    content = _content(unbroken)
+    torch.save({**content, "sources": content["sources"][1:]}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ConfigError, match=r"was trained on other clips \(1 differ"):
+        fit(CONFIG, lab / "toy.toml", tmp_path)
+
+
+def test_figures_that_are_not_defined_do_not_hide_the_others() -> None:
+    nan = float("nan")
+    assert loop._quality({"row_f1": 0.5, "pooled_f1": 0.25, "cmap": nan, "macro_auc": nan}) == 0.75

@@ -188,3 +188,27 @@ def test_with_a_cache_the_same_clips_are_read_from_disk(lab: Path) -> None:
             assert (one.samples == other.samples).all()
             assert (one.loudness == other.loudness).all()
     assert len(list((lab / "cache").glob("*.raw"))) == len(plain.recordings)
+
+
+def test_clips_that_the_split_forgot_are_told(lab: Path) -> None:
+    path = lab / "data" / "split_by_session.csv"
+    rows = path.read_text("utf-8").splitlines()
+    path.write_text("\n".join([rows[0], *rows[2:]]) + "\n")
+    said: list[str] = []
+    material = gather(CONFIG, lab / "toy.toml", MelConfig(), say=said.append)
+    forgotten = f"{rows[1].split(',')[1]}/{rows[1].split(',')[0]}"
+    assert (
+        f"1 clips are in no part of split_by_session.csv, and not used: {forgotten} first" in said
+    )
+    assert material.account["in_no_part_of_the_split"] == [forgotten]
+
+
+@pytest.mark.parametrize(("files", "judging"), [(1, 0), (2, 1), (4, 1)])
+def test_few_backgrounds_are_shared_between_training_and_jury(
+    lab: Path, files: int, judging: int
+) -> None:
+    for path in sorted((lab / "noise").rglob("*.ogg"))[files:]:
+        path.unlink()
+    config = dataclasses.replace(CONFIG, judge="composed")
+    material = gather(config, lab / "toy.toml", MelConfig(), say=lambda _: None)
+    assert (len(material.noise), len(material.jury.noise)) == (files - judging, judging)

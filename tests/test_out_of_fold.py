@@ -187,3 +187,14 @@ def test_nets_that_saw_the_clips_are_refused(lab: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="held no clip out"):
         write_pseudo_labels([tmp_path / "all.pt"], tmp_path / "data", tmp_path / "out", say=print)
     assert second.is_file()
+
+
+def test_pseudo_labels_of_another_length_are_refused(lab: Path, pseudo: Path) -> None:
+    some = sorted(pseudo.rglob("*.npz"))[0]
+    kept = some.read_bytes()
+    with np.load(some) as content:
+        np.savez_compressed(some, scores=content["scores"][1:])
+    second = replace(CONFIG, step=2, segmentation_share=0.5, pseudo_labels="pseudo")
+    with pytest.raises(ConfigError, match=r"have \d+ tokens, the clip has \d+"):
+        fit(second, lab / "toy.toml", lab / "shorter")
+    some.write_bytes(kept)

@@ -150,3 +150,14 @@ def test_every_row_that_must_beat_another_names_one_that_exists() -> None:
     for row in ROWS:
         assert row.better_than in {"", *titles}
         assert set(row.nets) <= set(NETS)
+
+
+def test_rows_with_recorded_backgrounds_want_some(setting: Setting, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"segmenter_3_forest.* give --noise FOLDER"):
+        reproduce(replace(setting, noise=(), out=tmp_path), ["5-s chunks"], print)
+
+
+@pytest.mark.usefixtures("said")
+def test_another_number_of_folds_is_another_table(setting: Setting) -> None:
+    with pytest.raises(UsageError, match="has 2 folds, not 3"):
+        reproduce(replace(setting, folds=3), ["step 2"], print)

@@ -15,7 +15,7 @@ from train.config import TrainConfig
 from train.dataset import read_dataset
 from train.folds import make_folds, write_folds
 from train.material import gather
-from train.soundscapes import Soundscape, of_fold, silent_stretches
+from train.soundscapes import Soundscape, of_fold, read_soundscapes, silent_stretches
 from train.toys import write_toy_dataset
 
 
@@ -76,3 +76,35 @@ def test_soundscapes_of_other_folds_are_background_and_those_of_this_one_judge(
 
 def _paths(jury: object) -> set[Path]:
     return {one.path for one in jury.soundscapes}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("90200,5,", "90200,6,", "seconds is 6, not the end of a 5-s chunk"),
+        ("90200,5,", "90200,soon,", "seconds is 'soon', not a number"),
+        ("TOY,90200,5,", "TOY,1,5,", r"labels 1 soundscapes that are not in .*first 1_TOY"),
+        ("seconds", "second", "no column seconds"),
+    ],
+)
+def test_a_table_of_labels_that_cannot_be_understood_is_named(
+    tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    write_toy_dataset(
+        tmp_path, species=1, clips_per_species=1, soundscapes=1, soundscape_s=15.0, seed=1
+    )
+    table = tmp_path / "train_soundscape_labels.csv"
+    table.write_text(table.read_text("utf-8").replace(old, new, 1))
+    with pytest.raises(ConfigError, match=words):
+        read_soundscapes(tmp_path, ["toy_upsweep"])
+
+
+def test_a_call_of_no_class_is_no_silence(tmp_path: Path) -> None:
+    write_toy_dataset(
+        tmp_path, species=1, clips_per_species=1, soundscapes=1, soundscape_s=30.0, seed=1
+    )
+    (as_known,) = read_soundscapes(tmp_path, ["toy_upsweep"])
+    (as_stranger,) = read_soundscapes(tmp_path, [])
+    assert as_known.truth.any()
+    assert as_stranger.nocall.tolist() == as_known.nocall.tolist()
+    assert (as_known.nocall == ~as_known.truth[:, 0]).all()

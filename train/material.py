@@ -78,14 +78,9 @@ def gather(config: TrainConfig, config_path: Path, mel: MelConfig, *, say: Say) 
         say(line)
     table = folds_table(config, here, dataset.folder)
     clips, held_out = divided(dataset, config.fold, config.labels_excluded, table)
-    excluded = set(config.labels_excluded)
-    nowhere = [
-        key(clip)
-        for clip in set(dataset.clips) - set(clips) - set(held_out)
-        if config.fold < 0 and clip.label not in excluded
-    ]
+    nowhere = _in_no_part(dataset, [*clips, *held_out], config)
     if nowhere:
-        say(f"{len(nowhere)} clips are in no part of {SPLIT}, and not used: {min(nowhere)}")
+        say(f"{len(nowhere)} clips are in no part of {SPLIT}, and not used: {nowhere[0]} first")
     strangers = other_birds([here / folder for folder in config.other_birds], ANY_BIRD)
     prepare = _preparer(config, here, say)
     loaded = load_recordings([*clips, *strangers], mel, hand_labels, prepare)
@@ -122,7 +117,7 @@ def gather(config: TrainConfig, config_path: Path, mel: MelConfig, *, say: Say) 
             "judged_by": jury.words,
             "clips_used": dict(sorted(used.items())),
             "labels_without_a_clip": gone,
-            "in_no_part_of_the_split": sorted(nowhere),
+            "in_no_part_of_the_split": nowhere,
             "too_long": [str(clip.path) for clip in too_long],
             "without_pseudo_labels": without,
             "unusable": {str(path): reason for path, reason in loaded.unusable.items()},
@@ -130,6 +125,14 @@ def gather(config: TrainConfig, config_path: Path, mel: MelConfig, *, say: Say) 
             **account,
         },
     )
+
+
+def _in_no_part(dataset: Dataset, divided_clips: list[Clip], config: TrainConfig) -> list[str]:
+    """Clips that the split forgot: it names neither `train` nor `val` for them."""
+    if config.fold >= 0:
+        return []
+    left = set(dataset.clips) - set(divided_clips)
+    return sorted(key(clip) for clip in left if clip.label not in config.labels_excluded)
 
 
 def _is_real(label: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from train.figures import Traces
 from train.report_charts import (
     confusion_matrix,
     nocall_chart,
@@ -211,10 +212,7 @@ def _traces(report: Report) -> str:
         "strip, filled: the species truly calls; outlined: it may. Species that call come first "
         "(bold), then the highest other scores."
     )
-    charts = "".join(
-        f"<h3>{words(one.file)}</h3>{_scroll(trace_strips(one))}" for one in report.traces
-    )
-    return _section("The first two minutes of each soundscape", said) + charts
+    return _section("The first two minutes of each soundscape", said) + _strips(report.traces)
 
 
 def _pseudo_traces(report: Report) -> str:
@@ -225,10 +223,11 @@ def _pseudo_traces(report: Report) -> str:
         "Dashed: from here on a token is sure. Bold and filled below: the clip's own species; "
         "outlined: one that its metadata name in the background. Below it the highest others."
     )
-    charts = "".join(
-        f"<h3>{words(one.file)}</h3>{_scroll(trace_strips(one))}" for one in report.pseudo_traces
-    )
-    return _section("Pseudo labels along some clips", said) + charts
+    return _section("Pseudo labels along some clips", said) + _strips(report.pseudo_traces)
+
+
+def _strips(traces: Sequence[Traces]) -> str:
+    return "".join(f"<h3>{words(one.file)}</h3>{_scroll(trace_strips(one))}" for one in traces)
 
 
 _SECTIONS = (
