@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scenery import (
     COMPOSED,
+    UNVARIED,
     WEAK,
     burst_recording,
     scene_maker,
@@ -97,6 +100,28 @@ def test_a_recording_without_a_loud_frame_is_still_cut_inside() -> None:
     stretch = maker._stretch(np.random.default_rng(0), recording, CHUNK_SAMPLES)
     assert len(stretch.samples) <= 3 * SAMPLE_RATE_HZ
     assert not stretch.loudness.any()
+
+
+@pytest.mark.parametrize("speed", [0.5, 0.8, 1.0, 1.25, 2.0])
+def test_loudness_follows_a_call_that_is_played_faster_or_slower(
+    speed: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the tone sounds in the stretch is where its frames are loud."""
+    config = replace(
+        COMPOSED, stretch_s=(7.99, 8.0), vary=replace(UNVARIED, speed_chance=1.0, speed=1.0)
+    )
+    recording = burst_recording("burst", 8.0, (2.0, 3.0))
+    maker = scene_maker(config, recording)
+    monkeypatch.setattr("train.vary._drawn_speed", lambda rng, config: speed)
+    stretch = maker._stretch(np.random.default_rng(0), recording, 8 * SAMPLE_RATE_HZ)
+    assert stretch.speed == speed
+    power = np.square(stretch.samples[: len(stretch.loudness) * 625 // 2])
+    sounds = np.flatnonzero(power > 0.1 * power.max()) / SAMPLE_RATE_HZ
+    loud = np.flatnonzero(stretch.loudness > 0.5) * 312.5 / SAMPLE_RATE_HZ
+    begin_s = stretch.begin / SAMPLE_RATE_HZ
+    assert loud.min() == pytest.approx((2.0 - begin_s) / speed, abs=0.02)
+    assert loud.max() == pytest.approx(sounds.max(), abs=0.02)
+    assert loud.min() == pytest.approx(sounds.min(), abs=0.02)
 
 
 @pytest.mark.parametrize(("chunks", "target", "known"), [(1, 0.0, 0.0), (4, 0.995, 1.0)])

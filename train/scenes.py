@@ -232,11 +232,7 @@ class SceneMaker:
         return [self._index[label] for label in named if label in self._index]
 
     def _stretch(self, rng: np.random.Generator, recording: Recording, length: int) -> Stretch:
-        """A loud stretch, faded at both ends, with the loudness of each frame as it was recorded.
-
-        Played faster or slower a call moves by up to a tenth of its place in the stretch, which is
-        not followed here: the chunk labels are that coarse.
-        """
+        """A loud stretch, faded at both ends, with the loudness of each frame as it is played."""
         low, high = np.log(self._config.stretch_s)
         wanted = int(np.exp(rng.uniform(low, high)) * SAMPLE_RATE_HZ)
         size = min(wanted, length, len(recording.samples))
@@ -245,17 +241,17 @@ class SceneMaker:
         begin -= int(rng.uniform(0.1, 0.9) * size)
         begin = int(np.clip(begin, 0, len(recording.samples) - size))
         first = begin * FRAMES_PER_TOKEN // TOKEN_SAMPLES
-        loud = recording.loudness[first : first + size * FRAMES_PER_TOKEN // TOKEN_SAMPLES]
         raw = recording.piece(begin, size, own_noise=self._own_share(rng))
         varied, speed = vary(rng, raw, self._config.vary)
-        varied = faded(varied)
-        places = np.arange(len(varied) * FRAMES_PER_TOKEN // TOKEN_SAMPLES)
-        places = np.minimum(places * size // max(1, len(varied)), max(0, len(loud) - 1))
-        silence = np.zeros(len(places), np.float32)
-        loudness = loud[places] if len(loud) else silence
+        frames = np.arange(size * FRAMES_PER_TOKEN // TOKEN_SAMPLES)
+        # Played faster, frame 10 sounds what was recorded further on, and the end is silence.
+        places = first + (frames * speed).astype(int)
+        loud = np.append(recording.loudness, np.float32(0.0))
+        inside = places < first + len(frames)
         # Loud is not enough where pseudo labels say that somebody else is.
-        own_calls = may_call(recording, own, (first + places) // FRAMES_PER_TOKEN)
-        return Stretch(recording, varied, np.where(own_calls, loudness, silence), begin, speed)
+        heard = inside & may_call(recording, own, places // FRAMES_PER_TOKEN)
+        loudness = loud[np.where(heard, np.minimum(places, len(loud) - 1), len(loud) - 1)]
+        return Stretch(recording, faded(varied), loudness, begin, speed)
 
     def _label(self, target: Floats, known: Floats, stretch: Stretch, begin: int) -> None:
         """Write a placed stretch into the chunk labels; what is not sure becomes unknown."""

@@ -45,7 +45,7 @@ def vary(rng: np.random.Generator, samples: Samples, config: VaryConfig) -> tupl
     """[n] samples as another individual would sound elsewhere, still [n], and how much faster."""
     speed = 1.0
     if rng.random() < config.speed_chance:
-        speed = rng.uniform(1.0 - config.speed, 1.0 + config.speed)
+        speed = _drawn_speed(rng, config)
         samples = _resped(samples, speed)
     coloured = rng.random() < config.colour_chance
     echoed = rng.random() < config.echo_chance
@@ -61,6 +61,10 @@ def vary(rng: np.random.Generator, samples: Samples, config: VaryConfig) -> tupl
         response *= np.float32(1.0) + np.float32(level) * rfft(echo, size)
     changed: Samples = irfft(rfft(samples, size) * response, size)[: len(samples)]
     return changed.astype(np.float32, copy=False), speed
+
+
+def _drawn_speed(rng: np.random.Generator, config: VaryConfig) -> float:
+    return float(rng.uniform(1.0 - config.speed, 1.0 + config.speed))
 
 
 def _resped(samples: Samples, factor: float) -> Samples:
