@@ -27,11 +27,13 @@ def write_bundle(
     *,
     threshold: float,
     evaluation: str,
+    any_bird_threshold: float = 0.0,
     licence: str = "",
     notes: str = "",
 ) -> Bundle:
     """Export to the folder `out`, whose name becomes the model's, and read it back as a check.
 
+    From `any_bird_threshold` on a chunk without a species is said to hold a bird; 0 = never.
     `notes` is Markdown for the model card: limits, backgrounds, credits. Without a `licence` it
     is the one that non-commercial recordings ask for, or said to be open.
 
@@ -47,6 +49,7 @@ def write_bundle(
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     details = _write_graphs(checkpoint, new, name=out.name, threshold=threshold)
+    details["head"]["any_bird_threshold"] = round(any_bird_threshold, 4)
     details["training"]["evaluation"] = evaluation
     details["licence"] = licence or _default_licence(checkpoint)
     (new / "model.json").write_text(json.dumps(details, indent=1) + "\n", encoding="utf-8")
@@ -102,7 +105,8 @@ def _write_graphs(
             "config": checkpoint.content["config"],
             "steps": checkpoint.content["step"],
         },
-        "attribution": sorted({source[2] for source in checkpoint.content["sources"]} - {""}),
+        "attribution": _attribution(checkpoint),
+        "ancestors": [net["name"] for net in checkpoint.content.get("ancestors", [])],
     }
 
 
@@ -111,9 +115,18 @@ def _file_entry(path: Path) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
+def _attribution(checkpoint: Checkpoint) -> list[str]:
+    """The recordists of all that it learned from, by itself or from other nets."""
+    names = {source[2] for source in checkpoint.content["sources"]}
+    for net in checkpoint.content.get("ancestors", []):
+        names.update(net["attribution"])
+    return sorted(names - {""})
+
+
 def _default_licence(checkpoint: Checkpoint) -> str:
-    licences = [source[3].lower() for source in checkpoint.content["sources"]]
-    if any("-nc" in licence for licence in licences):
+    licences = [source[3] for source in checkpoint.content["sources"]]
+    licences += [one for net in checkpoint.content.get("ancestors", []) for one in net["licences"]]
+    if any("-nc" in licence.lower() for licence in licences):
         return "CC BY-NC-SA 4.0"
     return "not stated: choose one that the licences of the recordings allow"
 
@@ -133,12 +146,18 @@ def _card(checkpoint: Checkpoint, details: dict[str, Any], notes: str) -> str:
         backbone=details["encoder"]["backbone"],
         evaluation=details["training"]["evaluation"],
         steps=details["training"]["steps"],
+        start=_start(details),
         authors=", ".join(details["attribution"]) or "recordists whose names are not known",
         licence=details["licence"],
         notes=notes.strip() + "\n\n" if notes else "",
         species=species,
         recordings=recordings,
     )
+
+
+def _start(details: dict[str, Any]) -> str:
+    names = "; ".join(details["ancestors"])
+    return f"starting from or taught by other nets ({names})" if names else "from scratch"
 
 
 def _licence_name(url: str) -> str:
@@ -150,7 +169,7 @@ def _licence_name(url: str) -> str:
 _CARD = """# Model card: {name}
 
 A segmenter ({backbone} encoder, global self-attention over ten minutes) trained with
-`birdrec train fit` on weakly labelled recordings, {steps} steps, from scratch.
+`birdrec train fit` on weakly labelled recordings, {steps} steps, {start}.
 
 **Licence of these weights:** {licence}. It follows from the recordings they were trained on; the
 code of birdrec is MIT.

@@ -73,6 +73,7 @@ def onnx(
         trained,
         out,
         threshold=figures["threshold"],
+        any_bird_threshold=figures.get("bird_threshold", 0.0),
         evaluation=f"{evaluation} (by {judged_by or 'nothing'})",
         licence=licence,
         notes=text,

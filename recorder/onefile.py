@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from recorder import __version__
 from recorder.detect.bundle import Bundle
-from recorder.detect.decide import token_events
+from recorder.detect.decide import detected, token_events
 from recorder.detect.inference import Networks
 from recorder.detect.mel import CHUNK_S, TOKEN_S
 from recorder.detect.pipeline import ChunkResult, Pipeline
@@ -126,41 +126,42 @@ def _rows(
     outputs = np.stack([result.scores for result in results])
     classes = len(bundle.labels)
     scores, bird = outputs[:, :classes], outputs[:, classes] if bundle.any_bird else None
-    detected = scores >= thresholds
+    said = bundle.said
+    hits_of = detected(outputs, thresholds, classes)
     chunks, detections = [], []
-    for result, hits in zip(results, detected, strict=True):
+    for result, hits in zip(results, hits_of, strict=True):
         start_s, end_s = result.index * CHUNK_S, (result.index + 1) * CHUNK_S
-        labels = sorted(np.flatnonzero(hits), key=lambda index: bundle.labels[index].label)
+        labels = sorted(np.flatnonzero(hits), key=lambda index: said[index].label)
         for index in labels:
-            label = bundle.labels[index]
+            label = said[index]
             names = (label.label, label.scientific_name, label.common_name)
             score, threshold = float(result.scores[index]), float(thresholds[index])
             detections.append(DetectionRow(name, start_s, end_s, *names, score, threshold))
-        birds = " ".join(bundle.labels[index].label for index in labels) or "nocall"
+        birds = " ".join(said[index].label for index in labels) or "nocall"
         chunks.append(ChunkRow(f"{_row_stem(name)}_{end_s:g}", name, start_s, end_s, birds))
-    events = _events(name, results, detected, bundle, manifest.seconds_analysed)
+    events = _events(name, results, hits_of, bundle, manifest.seconds_analysed)
     return FileResult(manifest, tuple(detections), tuple(chunks), events, scores, bird)
 
 
 def _events(
     name: str,
     results: list[ChunkResult],
-    detected: NDArray[np.bool_],
+    hits_of: NDArray[np.bool_],
     bundle: Bundle,
     recording_s: float,
 ) -> tuple[EventRow, ...]:
     heard = math.ceil(recording_s / TOKEN_S)  # the rest is padding
     token_scores = np.concatenate([result.token_scores for result in results])
-    token_scores = token_scores[:heard, : len(bundle.labels)]
+    token_scores = token_scores[:heard, : len(bundle.said)]
     rows = [
         EventRow(
             name,
             event.first_token * TOKEN_S,
             min(event.last_token * TOKEN_S, recording_s),
-            bundle.labels[event.label_index].label,
+            bundle.said[event.label_index].label,
             event.score,
         )
-        for event in token_events(token_scores, detected)
+        for event in token_events(token_scores, hits_of)
         if event.first_token * TOKEN_S < recording_s
     ]
     return tuple(sorted(rows, key=lambda row: (row.start_s, row.label)))

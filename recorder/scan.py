@@ -213,8 +213,9 @@ def _run_record(
         "model": {"name": bundle.name, "path": str(bundle.path), "sha256": bundle.sha256},
         "thresholds": {
             label.label: round(float(limit), 4)
-            for label, limit in zip(bundle.labels, limits, strict=True)
+            for label, limit in zip(bundle.labels, limits, strict=False)
         },
+        **({"any_bird_threshold": bundle.any_bird_threshold} if bundle.any_bird else {}),
         "totals": {
             "files": sum(counts.by_status.values()),
             **{status: counts.by_status[status] for status in _STATUSES},

@@ -130,6 +130,37 @@ def test_scores_carry_any_bird_and_rows_do_not(
     assert set(run["thresholds"]) == set(CORE)
 
 
+def test_a_bird_is_said_where_no_species_is(
+    with_bird: Bundle, birdrec: Birdrec, birdlike: MakeSound, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "a.wav", birdlike(12.0), 32_000)
+    head = {**with_bird.details["head"], "any_bird_threshold": 0.001}
+    model = _copy(with_bird, tmp_path / "model", {**with_bird.details, "head": head})
+    text = {}
+    for threshold in ("0.999", "0.001"):
+        out = tmp_path / threshold
+        command = ("scan", tmp_path / "a.wav", "--model", model, "--out", out)
+        assert birdrec(*command, "--threshold", threshold).returncode == 0
+        for table in ("detections.csv", "chunks.csv", "events.csv"):
+            lines = (out / table).read_text("utf-8").splitlines()[1:]
+            text[table, threshold] = "\n".join(lines)
+    row = 'a.wav,0,5,bird,Aves,"Bird, species not known",0.'
+    assert text["detections.csv", "0.999"].startswith(row)
+    assert "nocall" not in text["chunks.csv", "0.999"]
+    assert ",bird,0." in text["events.csv", "0.999"]
+    assert not any(",bird" in text[table, "0.001"] for table, _ in text)
+    run = json.loads((tmp_path / "0.999" / "run.json").read_text("utf-8"))
+    assert run["any_bird_threshold"] == 0.001
+
+
+def test_a_bird_without_the_output_for_it_cannot_be_said(with_bird: Bundle, tmp_path: Path) -> None:
+    for number, changes in enumerate(({"any_bird": False}, {"any_bird_threshold": 1.0})):
+        head = {**with_bird.details["head"], "any_bird_threshold": 0.5, **changes}
+        model = _copy(with_bird, tmp_path / str(number), {**with_bird.details, "head": head})
+        with pytest.raises(ModelError, match="any_bird_threshold"):
+            read_bundle(model)
+
+
 def test_a_model_without_it_gives_no_such_scores(
     checkpoint: Checkpoint, birdrec: Birdrec, birdlike: MakeSound, tmp_path: Path
 ) -> None:

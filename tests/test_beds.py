@@ -106,3 +106,20 @@ def test_a_bed_with_noise_that_may_hold_birds_says_so() -> None:
         assert may_hold_birds == (_share(bed, 3000.0) > 0.015)
         told.append(may_hold_birds)
     assert 0.3 < np.mean(told) < 0.7
+
+
+def _octaves(noise: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The power from 100 to 200 Hz, from 200 to 400 Hz, ... up to 12.8 kHz."""
+    power = np.abs(np.fft.rfft(noise)) ** 2
+    edges = np.rint(100.0 * 2.0 ** np.arange(8) * len(noise) / SAMPLE_RATE_HZ).astype(int)
+    return np.add.reduceat(power, edges)[:-1]
+
+
+def test_the_first_coloured_noise_is_white() -> None:
+    octaves = _octaves(beds._coloured_noise()[0])
+    np.testing.assert_allclose(octaves[1:] / octaves[:-1], 2.0, rtol=0.1)
+
+
+def test_the_third_that_falls_is_pink() -> None:
+    octaves = _octaves(beds._coloured_noise()[3])
+    np.testing.assert_allclose(octaves / octaves.mean(), 1.0, rtol=0.1)

@@ -112,7 +112,7 @@ def test_loudness_follows_a_call_that_is_played_faster_or_slower(
     )
     recording = burst_recording("burst", 8.0, (2.0, 3.0))
     maker = scene_maker(config, recording)
-    monkeypatch.setattr("train.vary._drawn_speed", lambda rng, config: speed)
+    monkeypatch.setattr("train.vary._drawn_speed", lambda *_: speed)
     stretch = maker._stretch(np.random.default_rng(0), recording, 8 * SAMPLE_RATE_HZ)
     assert stretch.speed == speed
     power = np.square(stretch.samples[: len(stretch.loudness) * 625 // 2])

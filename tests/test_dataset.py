@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recorder.errors import ConfigError
-from train.dataset import Clip, core_labels, read_dataset, read_split, read_table
+from train.dataset import Clip, core_labels, key, read_dataset, read_split, read_table
 
 COLUMNS_2021 = [
     "primary_label",
@@ -101,6 +101,7 @@ def test_the_layout_of_2021_is_read_with_authors_and_secondary_labels(of_2021: P
         licence="CC0",
         url="u",
         session="Ada Lark 2020-05-01",
+        inside="XC1.ogg",
     )
     assert [clip.label for clip in dataset.clips] == ["wren", "todus", "rare"]
     assert dataset.clips[1].secondary_labels == ()
@@ -140,14 +141,48 @@ def test_a_folder_a_species_needs_no_table(tmp_path: Path) -> None:
     assert found == {
         ("Turdus_merula", "site_20200501_060000.WAV", "Turdus_merula 2020-05-01"),
         ("Turdus_merula", "site_20200501_070000.wav", "Turdus_merula 2020-05-01"),
-        ("Turdus_merula", "a.flac", "file a.flac"),
-        ("Parus_major", "b.mp3", "file b.mp3"),
+        ("Turdus_merula", "a.flac", "file Turdus_merula/deeper/a.flac"),
+        ("Parus_major", "b.mp3", "file Parus_major/b.mp3"),
     }
     assert dataset.clips[0].scientific_name == "Parus major"
     assert dataset.unlisted == (tmp_path / "stray.wav",)
     told = " | ".join(dataset.problems())
     assert "1 file (stray.wav) not listed" in told
     assert "2 of 4 clips have neither recordist nor date" in told
+
+
+@pytest.mark.parametrize(
+    ("known", "session"),
+    [({"author": "Ada Lark"}, "Ada Lark"), ({"date": "2020-05-01"}, "2020-05-01")],
+)
+def test_a_recordist_or_a_date_alone_is_one_session(
+    of_2021: Path, known: dict[str, str], session: str
+) -> None:
+    nothing = dict.fromkeys(("author", "date", "latitude", "longitude"), "")
+    rows = [
+        row("wren", "XC1.ogg", **{**nothing, **known}),
+        row("todus", "XC2.ogg", **{**nothing, **known}),
+        row("rare", "XC3.ogg", **nothing),
+    ]
+    write_table(of_2021 / "train_metadata.csv", COLUMNS_2021, rows)
+    dataset = read_dataset(of_2021)
+    assert [clip.session for clip in dataset.clips] == [session, session, "file XC3.ogg"]
+    assert dataset.without_session == 1
+
+
+def test_files_of_one_name_in_the_folders_of_two_species_are_two_sessions(tmp_path: Path) -> None:
+    touch(tmp_path / "finch" / "a.wav", tmp_path / "wren" / "a.wav")
+    finch, wren = read_dataset(tmp_path).clips
+    assert finch.session != wren.session
+
+
+def test_files_of_one_name_in_two_folders_of_a_species_are_two_clips(tmp_path: Path) -> None:
+    for folder in ("wren/2023", "wren/2024"):
+        touch(tmp_path / folder / "a.wav")
+    assert [key(clip) for clip in read_dataset(tmp_path).clips] == [
+        "wren/2023/a.wav",
+        "wren/2024/a.wav",
+    ]
 
 
 def test_rows_without_audio_and_audio_without_a_row_are_counted_and_named(of_2021: Path) -> None:

@@ -9,73 +9,26 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from exportlab import CONFIG, CORE, MEL, random_net, write_checkpoint
 from numpy.typing import NDArray
 
 from export.bundle import write_bundle
 from export.to_onnx import HeadByHead
 from recorder.detect.bundle import Bundle, read_bundle
 from recorder.detect.inference import Networks
-from recorder.detect.mel import MelConfig, log_mel, samples_needed
+from recorder.detect.mel import log_mel, samples_needed
 from recorder.errors import ModelError
 from train.backbones import dependency_tokens, probe_shape
 from train.checkpoint import Checkpoint, read_checkpoint
-from train.config import TrainConfig
-from train.segmenter import Segmenter, SegmenterConfig
 
 Floats = NDArray[np.float32]
 
-MEL = MelConfig()
 SAME = 1e-4
-CONFIG = SegmenterConfig(classes=5, width=64)
-CORE = ["toy_hoot", "toy_trill", "toy_whistle"]
-LABELS = [*CORE, "extra_one", "extra_two"]
-SOURCES = [
-    (
-        "XC1.ogg",
-        "toy_trill",
-        "Ada Lark",
-        "https://creativecommons.org/licenses/by-nc-sa/4.0/",
-        "u1",
-    ),
-    ("XC2.ogg", "toy_hoot", "Bo Crane", "https://creativecommons.org/licenses/by-nc-nd/3.0/", "u2"),
-    ("XC3.ogg", "extra_one", "Cy Finch", "https://creativecommons.org/licenses/by/4.0/", "u3"),
-    ("XC4.ogg", "toy_whistle", "Ada Lark", "https://creativecommons.org/licenses/by/4.0/", "u4"),
-]
-
-
-def _random_net() -> Segmenter:
-    """Random weights with lively statistics, so that nothing agrees by being zero."""
-    torch.manual_seed(6)
-    net = Segmenter(CONFIG, MEL)
-    net.train()
-    with torch.no_grad():
-        for _ in range(2):
-            net(torch.randn(2, 16 * 32, MEL.mel_bands) - 2.0)
-        torch.nn.init.normal_(net.head.classify.bias)
-    return net.eval()
-
-
-def _write_checkpoint(path: Path) -> Path:
-    net = _random_net()
-    config = TrainConfig(name="toy", dataset="data", noise=("noise",))
-    content = {
-        "config": config.to_dict(),
-        "segmenter": CONFIG.to_dict(),
-        "step": 7,
-        "labels": LABELS,
-        "core": CORE,
-        "names": {label: (f"Genus {label}", label.title()) for label in LABELS},
-        "sources": SOURCES,
-        "net": net.state_dict(),
-        "average": net.state_dict(),
-    }
-    torch.save(content, path)
-    return path
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return read_checkpoint(_write_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint.pt"))
+    return read_checkpoint(write_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint.pt"))
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +53,7 @@ def _real_log_mel(tokens: int) -> Floats:
 def test_a_checkpoint_gives_back_the_averaged_net(checkpoint: Checkpoint) -> None:
     assert checkpoint.core == CORE
     assert not checkpoint.net.training
-    expected = _random_net().state_dict()
+    expected = random_net().state_dict()
     for name, weights in checkpoint.net.state_dict().items():
         torch.testing.assert_close(weights, expected[name])
 

@@ -142,7 +142,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_it_and_the_run_goes_on_later(
     def full(descriptor: int) -> None:
         nonlocal written
         written += 1
-        if written == 2:
+        if written == 3:  # after the checkpoint of step 2 and its copy
             raise OSError(errno.ENOSPC, "No space left on device")
         os_fsync(descriptor)
 
@@ -172,6 +172,16 @@ def test_other_classes_do_not_go_on_from_the_checkpoint(
     torch.save(content, tmp_path / "checkpoint.pt")
     with pytest.raises(ConfigError, match=r"other classes .*wren"):
         fit(CONFIG, lab / "toy.toml", tmp_path)
+
+
+def test_a_training_that_diverges_stops_with_the_checkpoint_before_it(
+    lab: Path, tmp_path: Path
+) -> None:
+    config = replace(TINY, steps=50, learning_rate=1e30, warmup_steps=0)
+    with pytest.raises(ConfigError, match=r"toy diverged: at step \d+ .* below 1e\+30"):
+        fit(config, lab / "toy.toml", tmp_path)
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert all(torch.isfinite(one).all() for one in content["average"].values())
 
 
 def test_a_finished_run_is_not_run_again(lab: Path, unbroken: Path) -> None:
@@ -301,11 +311,27 @@ def test_a_best_checkpoint_that_a_power_cut_kept_from_being_copied_is_copied_lat
     assert _content(tmp_path / "best.pt")["step"] == 4
 
 
+@pytest.mark.parametrize("kept", [0, 1000, -1000])
+def test_a_damaged_best_checkpoint_counts_as_absent(
+    lab: Path, unbroken: Path, tmp_path: Path, kept: int
+) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(unbroken.read_bytes())
+    (tmp_path / "best.pt").write_bytes(unbroken.read_bytes()[:kept])
+    fit(CONFIG, lab / "toy.toml", tmp_path)
+    assert _content(tmp_path / "best.pt")["step"] == 4
+
+
+def test_an_unknown_backbone_is_told_before_anything_is_decoded(tmp_path: Path) -> None:
+    config = replace(CONFIG, backbone="slim11", dataset="nowhere")
+    with pytest.raises(ConfigError, match="unknown backbone 'slim11'"):
+        fit(config, tmp_path / "toy.toml", tmp_path / "out")
+
+
 def test_other_clips_do_not_go_on_from_the_checkpoint(
     lab: Path, unbroken: Path, tmp_path: Path
 ) -> None:
     content = _content(unbroken)
-    torch.save({**content, "sources": content["sources"][1:]}, tmp_path / "checkpoint.pt")
+    torch.save({**content, "clips": content["clips"][1:]}, tmp_path / "checkpoint.pt")
     with pytest.raises(ConfigError, match=r"was trained on other clips \(1 differ"):
         fit(CONFIG, lab / "toy.toml", tmp_path)
 

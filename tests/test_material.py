@@ -212,3 +212,10 @@ def test_few_backgrounds_are_shared_between_training_and_jury(
     config = dataclasses.replace(CONFIG, judge="composed")
     material = gather(config, lab / "toy.toml", MelConfig(), say=lambda _: None)
     assert (len(material.noise), len(material.jury.noise)) == (files - judging, judging)
+
+
+def test_backgrounds_that_may_hold_birds_train_and_never_judge(lab: Path) -> None:
+    config = dataclasses.replace(CONFIG, judge="composed", noise_unsure=("rain",))
+    material = gather(config, lab / "toy.toml", MelConfig(), say=lambda _: None)
+    assert [one.may_hold_birds for one in material.jury.noise] == [False]
+    assert [one.may_hold_birds for one in material.noise] == [True, True, False]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from recorder.detect.metrics import (
     any_bird_auc,
+    any_bird_threshold,
     average_precision,
     best_threshold,
     evaluate,
@@ -149,7 +150,20 @@ def test_any_bird_is_judged_by_rows_with_a_call_and_rows_surely_without() -> Non
     known = np.array([[1, 1], [0, 1], [1, 1], [1, 1], [0, 1]], bool)
     # The last row may hold a call: its high score is no mistake.
     scores = np.array([0.9, 0.5, 0.6, 0.1, 1.0], np.float32)
-    assert any_bird_auc(scores, truth, known) == pytest.approx(0.75)
+    silent = ~truth.any(axis=1)
+    assert any_bird_auc(scores, silent, truth, known) == pytest.approx(0.75)
+    # The silent row that scores .1 was the call of another class after all.
+    silent[3] = False
+    assert any_bird_auc(scores, silent, truth, known) == pytest.approx(1 / 3)
+
+
+def test_the_threshold_for_any_bird_lets_one_silent_row_in_a_hundred_pass() -> None:
+    scores = np.linspace(0.0, 0.9, 1001, dtype=np.float32)
+    truth = np.zeros((1001, 1), bool)
+    known, silent = np.ones_like(truth), np.ones(1001, bool)
+    assert any_bird_threshold(scores, silent, truth, known) == pytest.approx(0.891, abs=1e-3)
+    assert any_bird_threshold(scores / 2, silent, truth, known) == 0.5
+    assert any_bird_threshold(scores, ~silent, ~truth, known) == 0.5
 
 
 def test_row_wise_f1_at_another_share_of_nocall_reweighs_the_rows() -> None:

@@ -189,6 +189,32 @@ def test_nets_that_saw_the_clips_are_refused(lab: Path, tmp_path: Path) -> None:
     assert second.is_file()
 
 
+def test_a_net_that_started_from_one_of_another_fold_is_refused(lab: Path, tmp_path: Path) -> None:
+    second = replace(CONFIG, fold=0, seed=3, init_from="fold_1/checkpoint.pt")
+    path = fit(second, lab / "toy.toml", tmp_path / "second")
+    with pytest.raises(
+        ConfigError, match=r"toy, seed 2, from which .* comes, was trained on 4 of the clips"
+    ):
+        write_pseudo_labels([path], lab / "data", tmp_path / "out", say=print)
+
+
+def test_a_net_that_started_from_one_of_its_own_fold_reads(lab: Path, tmp_path: Path) -> None:
+    second = replace(CONFIG, fold=0, seed=3, init_from="fold_0/checkpoint.pt")
+    path = fit(second, lab / "toy.toml", tmp_path / "second")
+    known = write_pseudo_labels([path], lab / "data", tmp_path / "out", say=lambda _: None)
+    assert known["nets"][0]["clips_read"] == 4
+
+
+def test_a_net_that_comes_from_one_of_which_nobody_knows_what_it_heard_is_refused(
+    lab: Path, tmp_path: Path
+) -> None:
+    content = torch.load(_nets(lab)[0], weights_only=True)
+    bundle = {"name": "toy_model", "attribution": [], "licences": [], "clips": None}
+    torch.save({**content, "ancestors": [bundle]}, tmp_path / "second.pt")
+    with pytest.raises(ConfigError, match="comes from toy_model, of which nobody knows"):
+        write_pseudo_labels([tmp_path / "second.pt"], lab / "data", tmp_path / "out", say=print)
+
+
 def test_pseudo_labels_of_another_length_are_refused(lab: Path, pseudo: Path) -> None:
     some = sorted(pseudo.rglob("*.npz"))[0]
     kept = some.read_bytes()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from recorder.detect.mel import TOKEN_SAMPLES
+from recorder.detect.mel import FRAMES_PER_TOKEN, TOKEN_SAMPLES
 from train.data import Recording
 from train.dataset import Clip
+from train.imagined import LABEL
 from train.pseudo_targets import TokenStates, call_token, may_call
 
 WREN, JAY, OWL = 0, 1, 2
@@ -79,6 +81,14 @@ def test_what_is_played_faster_comes_earlier() -> None:
     assert faster.no[5:, WREN].all()
 
 
+@pytest.mark.parametrize("begin", [0, 5])
+def test_a_piece_that_is_played_faster_is_over_before_its_place_is(begin: int) -> None:
+    calls_all_over = _recording([(0.9, 0.0, 0.0)] * 12, tokens=12)
+    faster = _placed(calls_all_over, [WREN], begin_token=begin, count=4, speed=2.0)
+    assert faster.yes[:, WREN].tolist() == [True, True] + [False] * 6
+    assert faster.no[2:].all()
+
+
 def test_of_two_sources_a_class_calls_where_either_says_so_and_is_absent_where_both_do() -> None:
     states = _placed(_recording([(0.9, 0.0, 0.0)] * 4 + [(0.0, 0.0, 0.0)] * 4), [WREN])
     place = slice(0, 8 * TOKEN_SAMPLES)
@@ -89,11 +99,29 @@ def test_of_two_sources_a_class_calls_where_either_says_so_and_is_absent_where_b
     assert known[:, WREN].tolist() == [1.0] * 4 + [0.0] * 4
 
 
-def test_without_pseudo_labels_nobody_knows_of_the_named_classes() -> None:
-    states = _placed(_recording(None), [WREN, JAY])
+def test_without_pseudo_labels_nobody_knows_of_any_class() -> None:
+    states = _placed(_recording(None), [WREN, JAY], at_token=2, count=4)
     assert not states.yes.any()
-    assert not states.no[:, [WREN, JAY]].any()
-    assert states.no[:, OWL].all()
+    assert not states.no[2:6].any()
+    assert states.no[[0, 1, 6, 7]].all()
+
+
+def test_of_a_bird_that_does_not_exist_it_is_known_that_no_other_sings_with_it() -> None:
+    one = _recording(None)
+    imagined = replace(one, clip=replace(one.clip, label=f"{LABEL}_000"))
+    states = _placed(imagined, [OWL])
+    assert not states.yes.any()
+    assert states.no[:, [WREN, JAY]].all()
+    assert not states.no[:, OWL].any()
+
+
+def test_where_a_hand_label_hears_nothing_pseudo_labels_are_overruled() -> None:
+    nocall = np.repeat([False, False, True, False, True, False, False, False], FRAMES_PER_TOKEN)
+    marked = replace(_recording(CALLS_AT_2_AND_3), nocall=nocall)
+    states = _placed(marked, [WREN])
+    assert np.flatnonzero(states.yes[:, WREN]).tolist() == [3]
+    assert states.no[[2, 4]].all()
+    assert not states.no[5:, WREN].any()
 
 
 def test_a_call_that_is_found_nowhere_is_not_called_absent() -> None:

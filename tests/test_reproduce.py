@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
+from recorder.detect.mel import SAMPLE_RATE_HZ
 from recorder.detect.metrics import Scores
 from recorder.errors import UsageError
 from train.config import read_config
-from train.dataset import read_dataset
+from train.dataset import Clip, Dataset, read_dataset
 from train.hand_labels import read_hand_labels
-from train.reproduce import NETS, Setting, _silences, with_teachers, write_hand_style_labels
+from train.reproduce import (
+    NETS,
+    Setting,
+    _silences,
+    checkpoint_of,
+    with_teachers,
+    write_hand_style_labels,
+)
 from train.table2 import ROWS, reproduce, write_table
 from train.toys import write_toy_dataset
 
@@ -65,8 +75,9 @@ def test_the_table_has_the_rows_that_were_made_and_says_which_were_not(setting: 
         "segmenter step 2, white and pink noise",
     ]
     figures = json.loads((setting.out / "figures.json").read_text("utf-8"))
-    assert set(figures) == set(made)
-    step_2 = figures["segmenter step 2, white and pink noise"]["1"]
+    assert (figures["setting"]["steps"], figures["setting"]["folds"]) == (1, 2)
+    assert set(figures["rows"]) == set(made)
+    step_2 = figures["rows"]["segmenter step 2, white and pink noise"]["1"]
     assert 0.0 < step_2["row_f1"] <= 1.0
     assert f"| {step_2['row_f1']:.3f} |" in lines[2 + 6]
 
@@ -91,6 +102,39 @@ def test_the_same_command_trains_nothing_twice(setting: Setting) -> None:
     assert len(again) == 1
 
 
+@pytest.mark.usefixtures("said")
+def test_rows_that_have_figures_need_no_net_any_more(setting: Setting, tmp_path: Path) -> None:
+    """The nets of a seed may be deleted: its figures stay in the table."""
+    for name in ("figures.json", "experiments.jsonl"):
+        shutil.copy(setting.out / name, tmp_path)
+    elsewhere, again = replace(setting, out=tmp_path), list[str]()
+    path = reproduce(elsewhere, ["step 2", "classifier, secondary"], again.append)
+    assert again == [f"seed 1 is in {path}"]
+    assert path.read_text("utf-8") == (setting.out / "table2.md").read_text("utf-8")
+    with pytest.raises(UsageError, match=r"made with .*'steps': 1.* not .*'steps': 2"):
+        reproduce(replace(elsewhere, steps=2), [], again.append)
+
+
+@pytest.mark.usefixtures("said")
+def test_two_trainings_beside_each_other_give_the_same_nets(
+    setting: Setting, tmp_path: Path
+) -> None:
+    beside = replace(setting, out=tmp_path, jobs=2)
+    lines: list[str] = []
+    reproduce(beside, ["step 1"], lines.append)
+    assert sorted(line.split(":")[0] for line in lines[:-1]) == [
+        "segmenter_1_seed1_fold0",
+        "segmenter_1_seed1_fold1",
+    ]
+    for fold in (0, 1):
+        ours, theirs = (
+            torch.load(checkpoint_of(one, "segmenter_1", 1, fold), weights_only=True)["average"]
+            for one in (beside, setting)
+        )
+        for name, weight in theirs.items():
+            torch.testing.assert_close(ours[name], weight, rtol=1e-3, atol=1e-5)
+
+
 def test_words_that_are_in_no_row_are_refused(setting: Setting) -> None:
     with pytest.raises(UsageError, match="no row holds step 7; the rows are: classifier, sec"):
         reproduce(setting, ["step 7"], print)
@@ -108,6 +152,20 @@ def test_every_net_of_the_table_has_a_valid_configuration(setting: Setting) -> N
         assert config.segmentation_share == (0.5 if net.step > 1 else 0.0)
         assert bool(config.noise) == ("forest" in name)
         assert (config.n_fft == 1024) == name.endswith("1024")
+
+
+@pytest.mark.parametrize("name", ["segmenter_2", "segmenter_3_forest"])
+def test_what_the_table_leaves_out_its_nets_leave_out(
+    setting: Setting, tmp_path: Path, name: str
+) -> None:
+    from train import reproduce as nets
+
+    less = replace(setting, labels_excluded=("toy_trill",), noise_excluded=("rain", "wind_0"))
+    toml = tmp_path / "net.toml"
+    toml.write_text(nets._toml(nets._table(less, NETS[name], 1, 0)))
+    config = read_config(toml, NETS[name].step)
+    assert config.labels_excluded == ("toy_trill",)
+    assert config.noise_excluded == ("rain", "wind_0")
 
 
 def test_teachers_come_before_their_pupils() -> None:
@@ -129,6 +187,17 @@ def test_hand_style_labels_are_a_table_that_trains(setting: Setting, tmp_path: P
     assert all(not one.voice_s and one.nocall_s for one in marks.values())
 
 
+def test_hand_style_labels_leave_long_clips_alone(tmp_path: Path) -> None:
+    call = 0.3 * np.random.default_rng(0).standard_normal(SAMPLE_RATE_HZ)
+    for seconds in (15, 17):
+        silence = np.zeros((seconds - 1) * SAMPLE_RATE_HZ)
+        path = tmp_path / f"{seconds}.wav"
+        soundfile.write(path, np.concatenate([call, silence]).clip(-1, 1), SAMPLE_RATE_HZ)
+    clips = tuple(Clip(tmp_path / name, "wren") for name in ("15.wav", "17.wav"))
+    write_hand_style_labels(Dataset(tmp_path, clips), tmp_path / "marks.csv")
+    assert list(read_hand_labels(tmp_path / "marks.csv")) == ["wren/15.wav"]
+
+
 def test_intervals_and_directions_are_those_of_the_seeds(setting: Setting, tmp_path: Path) -> None:
     first, second = ROWS[0], ROWS[1]
     base = [Scores(f1, 0.0, ap, 0.0) for f1, ap in ((0.5, 0.3), (0.6, 0.3), (0.7, 0.3))]
@@ -144,11 +213,27 @@ def test_intervals_and_directions_are_those_of_the_seeds(setting: Setting, tmp_p
     assert "| 0.700 +- 0.248 |" in line
 
 
+def test_a_row_that_beats_several_others_gets_a_verdict_for_each(
+    setting: Setting, tmp_path: Path
+) -> None:
+    (row,) = (one for one in ROWS if len(one.better_than) > 1)
+    found = {title: {1: Scores(0.5, 0.0, 0.3, 0.0)} for title in row.better_than[:-1]}
+    found[row.better_than[-1]] = {1: Scores(0.7, 0.0, 0.3, 0.0)}
+    found[row.title] = {1: Scores(0.6, 0.0, 0.4, 0.0)}
+    path = write_table(replace(setting, out=tmp_path), found)
+    lines = path.read_text("utf-8").splitlines()
+    verdicts = lines[2 + ROWS.index(row)].rstrip(" |").split("|")[-1].strip().split("<br>")
+    *better, last = row.better_than
+    up = "F1 +0.100, up in 1 of 1; cmAP +0.100, up in 1 of 1"
+    down = "F1 -0.100, up in 0 of 1; cmAP +0.100, up in 1 of 1"
+    assert verdicts == [*(f"{title}: {up}" for title in better), f"{last}: {down}"]
+
+
 def test_every_row_that_must_beat_another_names_one_that_exists() -> None:
     titles = [row.title for row in ROWS]
     assert len(set(titles)) == len(titles)
     for row in ROWS:
-        assert row.better_than in {"", *titles}
+        assert set(row.better_than) <= set(titles)
         assert set(row.nets) <= set(NETS)
 
 

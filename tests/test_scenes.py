@@ -105,3 +105,17 @@ def test_sources_lose_some_of_their_own_noise_in_some_scenes(composed_share: flo
     changed = np.array(shares) < 1.0
     assert 0.3 < changed.mean() < 0.7
     assert np.std(np.array(shares)[changed]) > 0.2
+
+
+@pytest.mark.parametrize(("exponent", "share"), [(1.0, 0.8), (0.5, 2 / 3), (0.0, 0.5)])
+def test_classes_are_drawn_by_their_clips_as_much_as_is_asked_for(
+    exponent: float, share: float
+) -> None:
+    often = [burst_recording("burst", 1.0, (0.2, 0.4)) for _ in range(4)]
+    once = burst_recording("other", 1.0, (0.2, 0.4))
+    maker = scene_maker(SceneConfig(class_exponent=exponent), *often, once)
+    rng = np.random.default_rng(0)
+    drawn = [maker._draw(rng) for _ in range(2000)]
+    for recording in often:
+        assert sum(one is recording for one in drawn) == pytest.approx(500 * share, rel=0.2)
+    assert sum(one is once for one in drawn) == pytest.approx(2000 * (1 - share), rel=0.2)

@@ -108,3 +108,15 @@ def test_a_call_of_no_class_is_no_silence(tmp_path: Path) -> None:
     assert as_known.truth.any()
     assert as_stranger.nocall.tolist() == as_known.nocall.tolist()
     assert (as_known.nocall == ~as_known.truth[:, 0]).all()
+
+
+def test_a_chunk_that_no_row_labels_is_unknown_and_no_silence(tmp_path: Path) -> None:
+    write_toy_dataset(
+        tmp_path, species=1, clips_per_species=1, soundscapes=1, soundscape_s=15.0, seed=1
+    )
+    table = tmp_path / "train_soundscape_labels.csv"
+    head, first, _, last = table.read_text("utf-8").splitlines()
+    table.write_text("\n".join([head, first, last]) + "\n")
+    (soundscape,) = read_soundscapes(tmp_path, ["toy_upsweep"])
+    assert soundscape.known[:, 0].tolist() == [True, False, True]
+    assert not soundscape.nocall[1]

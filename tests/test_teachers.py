@@ -16,7 +16,7 @@ from train import cli
 from train.checkpoint import read_checkpoint
 from train.config import read_config
 from train.loop import fit
-from train.teachers import Teachers
+from train.teachers import Teachers, read_teachers
 
 CPU = torch.device("cpu")
 
@@ -36,7 +36,7 @@ def _paths(lab: Path) -> list[Path]:
 
 def test_each_class_is_the_mean_over_the_teachers_that_know_it(lab: Path) -> None:
     labels = ["toy_upsweep", "owl", "toy_trill"]
-    teachers = Teachers(_paths(lab), labels, MelConfig(), CPU)
+    teachers = Teachers(read_teachers(_paths(lab), MelConfig()), labels, CPU)
     log_mel = torch.randn(2, 512, 128) - 2.0
     said = teachers.say(log_mel)
     both, one = (read_checkpoint(path).net for path in _paths(lab))
@@ -87,9 +87,12 @@ def test_the_command_names_its_teachers_from_here(
 def test_who_cannot_teach_is_refused(lab: Path, tmp_path: Path) -> None:
     classifier = fit(replace(TINY, model="classifier"), lab / "toy.toml", lab / "classifier")
     with pytest.raises(ConfigError, match="must be a segmenter with n_fft 2048"):
-        Teachers([classifier], ["toy_trill"], MelConfig(), CPU)
+        read_teachers([classifier], MelConfig())
     with pytest.raises(ConfigError, match="must be a segmenter with n_fft 1024"):
-        Teachers(_paths(lab), ["toy_trill"], MelConfig(n_fft=1024), CPU)
+        read_teachers(_paths(lab), MelConfig(n_fft=1024))
+    nothing_to_decode = replace(TINY, dataset="nowhere", teachers=(str(classifier),))
+    with pytest.raises(ConfigError, match="cannot teach"):
+        fit(nothing_to_decode, lab / "toy.toml", tmp_path / "early")
     path = tmp_path / "toy.toml"
     path.write_text('name = "a"\ndataset = "b"\nmodel = "classifier"\nteachers = ["c.pt"]\n')
     with pytest.raises(ConfigError, match="only a segmenter can learn from them"):

@@ -136,6 +136,11 @@ def test_a_number_out_of_range_names_its_key(tmp_path: Path, line: str) -> None:
         _read(tmp_path, _LEAST + line + "\n")
 
 
+def test_a_classifier_has_no_tokens_to_learn_from(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="segmentation_share: a classifier has no tokens"):
+        _read(tmp_path, _LEAST + 'model = "classifier"\nsegmentation_share = 0.5\n')
+
+
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="dataset"):
         _read(tmp_path, 'name = "toy"\nnoise = ["noise"]\n')

@@ -87,6 +87,14 @@ def test_noise_is_found_in_subfolders_and_excluded_by_a_word_of_its_name(tmp_pat
         load_noise([tmp_path], ["a.ogg", "b.ogg", "c.ogg"])
 
 
+def test_noise_that_cannot_be_read_is_an_error_that_names_it(tmp_path: Path) -> None:
+    _write_audio(tmp_path / "wind.ogg", _noise(3200, rms=0.1))
+    (tmp_path / "broken.ogg").write_bytes(b"not a sound")
+    with pytest.raises(ConfigError, match=r"noise .*broken\.ogg cannot be read .*noise_excluded"):
+        load_noise([tmp_path], [])
+    assert len(load_noise([tmp_path], ["broken"])) == 1
+
+
 def test_noise_below_a_folder_of_doubt_may_hold_birds(tmp_path: Path) -> None:
     for name in ("wind/a.ogg", "nights/b.ogg"):
         _write_audio(tmp_path / name, _noise(3200, rms=0.1))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scenery import (
     MEL,
+    UNVARIED,
     WEAK,
     burst_recording,
     scene_maker,
@@ -16,6 +20,7 @@ from scenery import (
 
 from recorder.detect.mel import SAMPLE_RATE_HZ, samples_needed
 from train.cuts import smart_crop
+from train.scenes import Scene
 
 
 @settings(deadline=None, max_examples=30)
@@ -85,3 +90,29 @@ def test_edge_crops_come_from_the_first_or_the_last_seven_seconds(seed: int) -> 
     begin = smart_crop(np.random.default_rng(seed), recording, length, 1.0, 0)
     assert 0 <= begin <= len(recording.samples) - length
     assert begin <= 2 * SAMPLE_RATE_HZ or begin + length >= 58 * SAMPLE_RATE_HZ
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_short_clip_in_a_long_scene_is_as_far_above_the_bed_as_a_long_one(seed: int) -> None:
+    config = replace(
+        WEAK,
+        weak_snr_db=(20.0, 20.0),
+        bed_dbfs=(-40.0, -40.0),
+        bed_chance=0.0,
+        own_noise_chance=0.0,
+        mixup_chance=0.0,
+        vary=UNVARIED,
+    )
+    short, long = (
+        _quarters(scene_of(scene_maker(config, burst_recording("burst", s, (0.0, s))), seed, 12))
+        for s in (1.0, 70.0)
+    )
+    # A second of 60 is the clip: the median is the bed alone.
+    assert np.median(short) == pytest.approx(1e-4, rel=0.1)
+    assert short.max() == pytest.approx(np.median(long), rel=0.1)
+
+
+def _quarters(scene: Scene) -> NDArray[np.float64]:
+    """The power of each quarter of a second."""
+    samples = scene.samples[: 240 * SAMPLE_RATE_HZ // 4].astype(np.float64)
+    return np.asarray(np.square(samples).reshape(240, -1).mean(axis=1))

@@ -25,7 +25,7 @@ _VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
 _PROBE_TOKENS = 64
 
 
-class BackboneError(ValueError):
+class BackboneError(ConfigError):
     """The backbone is unknown, or its geometry or receptive field does not fit."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
+from scipy.fft import irfft, rfft, rfftfreq
 
 from recorder.detect.mel import SAMPLE_RATE_HZ
 from train.data import Noise, Recording
@@ -16,6 +16,8 @@ from train.levels import from_db, rms
 Samples = NDArray[np.float32]
 
 _POOL_SAMPLES = 90 * SAMPLE_RATE_HZ
+_PINK_DB = 10.0 * np.log10(2.0)
+"""Pink noise: power as 1 / f."""
 
 
 class NoiseBeds:
@@ -78,7 +80,13 @@ def _normed(samples: NDArray[Any]) -> Samples:
 
 @lru_cache(maxsize=1)
 def _coloured_noise() -> list[Samples]:
-    """White noise, and noise that falls towards high frequencies; 90 s each, RMS 1."""
+    """White noise, and noise whose power falls by 1, 2, 3 (pink), 4.5 and 6 dB an octave above
+    50 Hz; 90 s each, RMS 1."""
     white = np.random.default_rng(0).standard_normal(_POOL_SAMPLES, np.float32)
-    fallen = [lfilter([1.0], [1.0, -pole], white) for pole in (0.5, 0.7, 0.8, 0.9, 0.95)]
+    spectrum = rfft(white)
+    hz = np.maximum(rfftfreq(len(white), 1 / SAMPLE_RATE_HZ), 50.0)
+    fallen = [
+        irfft(spectrum * hz ** -(slope_db / _PINK_DB / 2), len(white))
+        for slope_db in (1.0, 2.0, _PINK_DB, 4.5, 6.0)
+    ]
     return [white] + [(noise / rms(noise)).astype(np.float32) for noise in fallen]

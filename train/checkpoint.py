@@ -16,7 +16,7 @@ from torch import nn
 from recorder.detect.mel import MelConfig
 from recorder.errors import ConfigError, ModelError, UsageError
 from train.config import TrainConfig
-from train.imagined import is_imagined
+from train.dataset import key
 from train.material import Material
 from train.nets import Net, rebuilt
 from train.scenes import ANY_BIRD
@@ -65,6 +65,12 @@ class Checkpoint:
     content: dict[str, Any]
 
     @property
+    def name(self) -> str:
+        """Of its configuration, or of the bundle that it was."""
+        name: str = self.content["config"]["name"]
+        return name
+
+    @property
     def kind(self) -> str:
         """segmenter or classifier."""
         return "segmenter" if isinstance(self.net, Segmenter) else "classifier"
@@ -109,31 +115,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(net.eval(), content)
 
 
-def start_from(net: Net, path: Path, labels: list[str]) -> None:
-    """Give a new net the averaged weights of a checkpoint; of its classes those that both have.
-
-    ModelError when it is no checkpoint, ConfigError when it is one of another kind of net.
-    """
-    start = read_checkpoint(path)
-    weights = start.net.state_dict()
-    mine = net.state_dict()
-    theirs = start.content["labels"]
-    # Another seed imagines other birds under the same names.
-    shared = [label for label in labels if label in theirs and not is_imagined(label)]
-    to = [labels.index(label) for label in shared]
-    kept = [theirs.index(label) for label in shared]
-    try:
-        for name in weights:
-            if "classify." in name and name in mine:
-                rows = mine[name].clone()
-                rows[to] = weights[name][kept]
-                weights[name] = rows
-        net.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise ConfigError(f"{path} cannot be the start of this net: {reason}") from error
-
-
 def save(
     path: Path,
     trainee: Trainee,
@@ -142,6 +123,7 @@ def save(
     *,
     step: int,
     figures: dict[str, float],
+    ancestors: list[dict[str, Any]],
 ) -> None:
     """Write everything down: a temporary file, fsync, rename.
 
@@ -161,6 +143,8 @@ def save(
         "sources": [
             (clip.path.name, clip.label, clip.author, clip.licence, clip.url) for clip in clips
         ],
+        "clips": sorted(key(clip) for clip in clips),
+        "ancestors": ancestors,
         "net": trainee.net.state_dict(),
         "average": trainee.average.net.state_dict(),
         "optimizer": trainee.optimizer.state_dict(),
@@ -185,7 +169,10 @@ def keep_best(path: Path, best: Path) -> None:
     """Copy the checkpoint beside itself; UsageError on a full disk, and the best before stands."""
     temporary = best.with_suffix(".tmp")
     try:
-        shutil.copyfile(path, temporary)
+        with path.open("rb") as source, temporary.open("wb") as stream:
+            shutil.copyfileobj(source, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
         temporary.replace(best)
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -200,10 +187,10 @@ def resume(
     ConfigError when the checkpoint belongs to another configuration, or the data have changed.
     """
     content = torch.load(path, weights_only=True, map_location="cpu")
-    if content["config"] != config.to_dict():
+    if content["config"] != config.to_dict() or "clips" not in content:
         raise ConfigError(
-            f"{path} was written by another configuration: choose another --out folder, or "
-            "delete the checkpoint to start over"
+            f"{path} was written by another configuration, or by an older birdrec: choose another "
+            "--out folder, or delete the checkpoint to start over"
         )
     if content["labels"] != material.labels:
         changed = sorted(set(content["labels"]) ^ set(material.labels))
@@ -211,12 +198,11 @@ def resume(
             f"{path} was written for other classes (only on one side: {', '.join(changed)}): "
             "the dataset has changed; choose another --out folder"
         )
-    sources = {(name, label) for name, label, *_ in content["sources"]}
-    changed_clips = sources ^ {(clip.path.name, clip.label) for clip in material.clips}
+    changed_clips = set(content["clips"]) ^ {key(clip) for clip in material.clips}
     if changed_clips:
         raise ConfigError(
             f"{path} was trained on other clips ({len(changed_clips)} differ, such as "
-            f"{sorted(changed_clips)[0][0]}): the dataset has changed; choose another --out folder"
+            f"{min(changed_clips)}): the dataset has changed; choose another --out folder"
         )
     trainee.net.load_state_dict(content["net"])
     trainee.average.net.load_state_dict(content["average"])

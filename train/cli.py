@@ -139,6 +139,17 @@ def reproduce(
     seeds: Annotated[int, typer.Option(help="How often each net is trained.")] = 3,
     folds: Annotated[int, typer.Option(help="Of the clips, by session.")] = 3,
     steps: Annotated[int, typer.Option(help="Of each training, 32 chunks a step.")] = 500,
+    exclude_label: Annotated[
+        list[str] | None, typer.Option(help="No class of the nets; may be given again.")
+    ] = None,
+    exclude_noise: Annotated[
+        list[str] | None,
+        typer.Option(help="Backgrounds with this word in their name do not train."),
+    ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(help="Trainings beside each other [default: the cores]", show_default=False),
+    ] = 0,
     row: Annotated[
         list[str] | None,
         typer.Option(help="Only rows whose title holds this; may be given again."),
@@ -152,9 +163,20 @@ def reproduce(
     from train.reproduce import Setting
     from train.table2 import reproduce as run
 
-    if min(seeds, folds - 1, steps) < 1:
-        raise UsageError("--seeds and --steps must be 1 or more, --folds 2 or more")
-    setting = Setting(dataset, tuple(noise or ()), out, seeds, folds, steps)
+    if min(seeds, folds - 1, steps) < 1 or jobs < 0:
+        raise UsageError("--seeds, --steps and --jobs must be 1 or more, --folds 2 or more")
+    cores = len(os.sched_getaffinity(0))
+    setting = Setting(
+        dataset,
+        tuple(noise or ()),
+        out,
+        seeds,
+        folds,
+        steps,
+        labels_excluded=tuple(exclude_label or ()),
+        noise_excluded=tuple(exclude_noise or ()),
+        jobs=jobs or cores,
+    )
     path = run(setting, row or (), lambda line: typer.echo(line, err=True))
     typer.echo(path.read_text(encoding="utf-8") + str(path))
 

@@ -139,6 +139,10 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}: it must be in 0 <= x < 1")
         if self.focal_gamma < 0:
             raise ConfigError(f"focal_gamma is {self.focal_gamma}: it must be 0 or more")
+        if self.scenes.class_exponent < 0:
+            raise ConfigError(
+                f"class_exponent is {self.scenes.class_exponent}: it must be 0 or more"
+            )
         if not 0 < self.scenes.stretch_s[0] <= self.scenes.stretch_s[1]:
             raise ConfigError(f"stretch_s is {self.scenes.stretch_s}: it must rise from above 0")
         for name, allowed in (
@@ -159,6 +163,11 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}: it must be in 0 <= x <= 1")
         if self.teachers and self.model == "classifier":
             raise ConfigError("teachers: only a segmenter can learn from them, token by token")
+        if self.segmentation_share and self.model == "classifier":
+            raise ConfigError(
+                "segmentation_share: a classifier has no tokens; steps 2 and 3 are "
+                "those of the segmenter"
+            )
         if self.soundscape_noise and self.fold < 0:
             raise ConfigError(
                 "soundscape_noise needs a fold: its soundscapes judge, others are noise"

@@ -156,7 +156,16 @@ def load_noise(
         paths += [
             (path, any(w in str(path.relative_to(folder)) for w in unsure_words)) for path in found
         ]
-    return [Noise(_to_int16(read_mono(path, SAMPLE_RATE_HZ)), doubt) for path, doubt in paths]
+    return [Noise(_background(path), doubt) for path, doubt in paths]
+
+
+def _background(path: Path) -> NDArray[np.int16]:
+    try:
+        return _to_int16(read_mono(path, SAMPLE_RATE_HZ))
+    except AudioFileError as error:
+        raise ConfigError(
+            f"noise {path} cannot be read ({error}): take it out, or name it in noise_excluded"
+        ) from error
 
 
 def other_birds(folders: Iterable[Path], label: str) -> list[Clip]:

@@ -43,6 +43,8 @@ class Clip:
     url: str = ""
     session: str = ""
     """Recordist and day, as far as they are known: the same bird may sing in all of it."""
+    inside: str = ""
+    """Its path below the folder of its label; the file name when this is not said."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,9 @@ def read_dataset(folder: Path) -> Dataset:
 
 
 def key(clip: Clip) -> str:
-    """LABEL/FILE: what tables call a clip, for file names alone may repeat."""
-    return f"{clip.label}/{clip.path.name}"
+    """LABEL/FILE: what tables call a clip, for file names alone may repeat; LABEL/FOLDER/FILE
+    where the folder of a label has folders of its own."""
+    return f"{clip.label}/{clip.inside or clip.path.name}"
 
 
 def read_split(folder: Path) -> dict[str, str] | None:
@@ -160,7 +163,8 @@ def _folders(folder: Path) -> Dataset:
             label.name,
             scientific_name=label.name.replace("_", " "),
             common_name=label.name.replace("_", " "),
-            session=_session(path.name, author=label.name, date=_date_in(path.stem)),
+            session=_folder_session(label, path),
+            inside=path.relative_to(label).as_posix(),
         )
         for label in sorted(folder.iterdir())
         if label.is_dir() and not label.name.startswith(".") and label.name not in _NOT_SPECIES
@@ -189,6 +193,7 @@ def _clip(table: Path, audio: Path, row: dict[str, str]) -> Clip:
         licence=row.get("license", ""),
         url=row.get("url", ""),
         session=_session(filename, author=author, date=date),
+        inside=Path(*inside.parts[1:]).as_posix() if len(inside.parts) > 1 else filename,
     )
 
 
@@ -206,8 +211,16 @@ def _secondary(table: Path, row: dict[str, str]) -> tuple[str, ...]:
 
 
 def _session(filename: str, *, author: str, date: str) -> str:
-    """Who recorded, and on which day or at which place; the file alone when that is unknown."""
-    return f"{author} {date}" if author and date else f"file {filename}"
+    """Who recorded, and on which day or at which place, as far as that is known; else the file
+    alone."""
+    return " ".join(part for part in (author, date) if part) or f"file {filename}"
+
+
+def _folder_session(label: Path, path: Path) -> str:
+    """What a folder of one species recorded on one day; the file alone without a date."""
+    date = _date_in(path.stem)
+    inside = f"{label.name}/{path.relative_to(label).as_posix()}"
+    return _session(inside, author=label.name if date else "", date=date)
 
 
 def _place(row: dict[str, str]) -> str:

@@ -17,20 +17,13 @@ from numpy.typing import NDArray
 from recorder import __version__
 from recorder.detect.mel import CHUNK_S, SAMPLE_RATE_HZ
 from recorder.detect.metrics import best_threshold
-from recorder.detect.postprocess import (
-    ANY_BIRD_EXPONENT,
-    PAPER_OWN_SHARE,
-    RECURRENCE_EXPONENT,
-    gated,
-    global_correction,
-    power_average,
-    recurrent,
-)
+from recorder.detect.postprocess import power_average
 from recorder.errors import UsageError
 from recorder.keep.formats import make_writable
 from recorder.sound.audiofile import read_mono
-from train.checkpoint import Checkpoint, read_checkpoint
-from train.predict import chunk_scores, features_of
+from train.ancestors import read_net
+from train.checkpoint import Checkpoint
+from train.predict import features_of, final_scores
 from train.soundscapes import Soundscape, read_soundscapes, stacked
 
 Floats = NDArray[np.float32]
@@ -40,19 +33,9 @@ SHARES = {"segmenter": 0.7, "classifier": 0.3}
 
 
 def scores_of(net: Checkpoint, samples: Floats, chunks: int, labels: Sequence[str]) -> Floats:
-    """What one net says of a record of 32-kHz samples, [chunks, labels].
-
-    A segmenter's classes are gated and lifted as in the field; a classifier's get the global
-    correction (§2.5(1)).
-    """
+    """What one net says of a record of 32-kHz samples, [chunks, labels]."""
     features = features_of(samples, chunks, net.mel, net.kind)
-    classes = len(net.core)
-    if net.kind == "classifier":
-        every = global_correction(chunk_scores(net.net, features, PAPER_OWN_SHARE))
-    else:
-        every = chunk_scores(net.net, features)
-        every = gated(every, classes, ANY_BIRD_EXPONENT if net.any_bird else 0.0)
-        every = recurrent(every, classes, RECURRENCE_EXPONENT)
+    every = final_scores(net.net, features, len(net.core), any_bird=net.any_bird)
     return every[:, [net.core.index(label) for label in labels]]
 
 
@@ -85,7 +68,7 @@ def score_soundscapes(paths: Sequence[Path], dataset: Path, out: Path) -> float:
     know different classes.
     """
     make_writable(out)
-    nets = [read_checkpoint(path) for path in paths]
+    nets = [read_net(path) for path in paths]
     labels = nets[0].core
     for net, path in zip(nets, paths, strict=True):
         if sorted(net.core) != sorted(labels):
@@ -101,7 +84,7 @@ def score_soundscapes(paths: Sequence[Path], dataset: Path, out: Path) -> float:
     threshold = best_threshold(np.concatenate(everything), *stacked(soundscapes))
     run = {
         "birdrec": __version__,
-        "model": {"name": " + ".join(net.content["config"]["name"] for net in nets)},
+        "model": {"name": " + ".join(net.name for net in nets)},
         "checkpoints": [path.name for path in paths],
         "thresholds": dict.fromkeys(labels, threshold),
     }

@@ -123,11 +123,12 @@ def evaluate_labelled(scan: LabelledScan) -> Evaluation:
     """The figures of a scan that was read already."""
     truth, known = stacked(scan.soundscapes)
     precision, auc = per_class(scan.scores, truth, known)
-    shifted, silent = scan.shifted, np.zeros_like(truth)
+    shifted, nothing = scan.shifted, np.zeros(truth.shape, np.float32)
+    silent = np.concatenate([one.nocall for one in scan.soundscapes])
     return Evaluation(
         evaluate(shifted, truth, known, 0.0),
         float((~(truth & known).any(axis=1)).mean()),
-        evaluate(silent.astype(np.float32), truth, known, 1.0).row_f1,
+        evaluate(nothing, truth, known, 1.0).row_f1,
         scan.thresholds,
         {
             label: {
@@ -138,7 +139,7 @@ def evaluate_labelled(scan: LabelledScan) -> Evaluation:
             for index, label in enumerate(scan.labels)
             if truth[:, index].any()
         },
-        None if scan.bird is None else any_bird_auc(scan.bird, truth, known),
+        None if scan.bird is None else any_bird_auc(scan.bird, silent, truth, known),
         bootstrap_intervals(shifted, scan.soundscapes),
         {
             f"{share:g}": row_f1_at_nocall_share(shifted >= 0.0, truth, known, share)

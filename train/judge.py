@@ -9,11 +9,10 @@ import numpy as np
 from torch import nn
 
 from recorder.detect.mel import SAMPLE_RATE_HZ, MelConfig
-from recorder.detect.metrics import any_bird_auc, best_threshold, evaluate
-from recorder.detect.postprocess import ANY_BIRD_EXPONENT, RECURRENCE_EXPONENT, gated, recurrent
+from recorder.detect.metrics import any_bird_auc, any_bird_threshold, best_threshold, evaluate
 from recorder.sound.audiofile import read_mono
 from train.data import Noise, Recording
-from train.predict import Features, Floats, chunk_scores, features_of
+from train.predict import Features, features_of, final_scores
 from train.scenes import SceneConfig, SceneMaker
 from train.soundscapes import Soundscape, stacked
 from train.vary import VaryConfig
@@ -48,20 +47,22 @@ class Judge:
 
     def judge(self, net: nn.Module) -> dict[str, float]:
         """The threshold that is best on these soundscapes, and the figures with it."""
-        every = np.concatenate([self._scores(net, one) for one in self._features])
+        every = np.concatenate(
+            [
+                final_scores(net, one, self._classes, any_bird=self._any_bird)
+                for one in self._features
+            ]
+        )
         scores = every[:, : self._classes]
         truth, known = stacked(self._soundscapes)
         threshold = best_threshold(scores, truth, known)
         result = {"threshold": threshold, **vars(evaluate(scores, truth, known, threshold))}
         if self._any_bird:
-            result["bird_auc"] = any_bird_auc(every[:, self._classes], truth, known)
+            silent = np.concatenate([one.nocall for one in self._soundscapes])
+            bird = every[:, self._classes]
+            result["bird_auc"] = any_bird_auc(bird, silent, truth, known)
+            result["bird_threshold"] = any_bird_threshold(bird, silent, truth, known)
         return result
-
-    def _scores(self, net: nn.Module, features: Features) -> Floats:
-        """As the recorder scores a record that is one window, [chunks, outputs]."""
-        exponent = ANY_BIRD_EXPONENT if self._any_bird else 0.0
-        birds = gated(chunk_scores(net, features), self._classes, exponent)
-        return recurrent(birds, self._classes, RECURRENCE_EXPONENT)
 
 
 def dataset_judge(

@@ -51,7 +51,8 @@ def jury_and_noise(
     if not held_out:
         words = "nothing: no labelled soundscapes, and no recordings held out (give a fold)"
         return Jury(words), noise
-    kept = noise[::_HELD_OUT_NOISE] if len(noise) > 1 else []
+    sure = [one for one in noise if not one.may_hold_birds]
+    kept = sure[::_HELD_OUT_NOISE] if len(sure) > 1 else []
     recordings, labels = len(held_out), len({one.clip.label for one in held_out})
     words = f"soundscapes composed from {recordings} held-out recordings of {labels} labels"
     rest = [one for one in noise if not any(one is other for other in kept)]

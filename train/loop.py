@@ -18,16 +18,18 @@ from torch.utils.data import DataLoader, Dataset
 
 from recorder.detect.mel import MelConfig
 from recorder.detect.metrics import Scores
+from recorder.errors import ConfigError, ModelError
 from recorder.keep.formats import make_writable
+from train.ancestors import ancestors_of, read_net, start_from
 from train.checkpoint import (
     BEST_NAME,
     CHECKPOINT_NAME,
     Trainee,
     WeightAverage,
     keep_best,
+    read_checkpoint,
     resume,
     save,
-    start_from,
 )
 from train.config import TrainConfig
 from train.distributed import Team, team
@@ -37,7 +39,7 @@ from train.nets import Net, new_net, with_pretrained
 from train.objective import Batch, Objective
 from train.optim import Over9000
 from train.scenes import ANY_BIRD, SceneMaker
-from train.teachers import Teachers
+from train.teachers import Teachers, read_teachers
 
 _LOG_EVERY = 25
 
@@ -87,6 +89,8 @@ def fit(config: TrainConfig, config_path: Path, out: Path, *, say: Say = lambda 
     with the best figures is `out/best.pt` as well ("by soundscape score", METHOD.md).
     """
     torch.set_num_threads(config.threads)
+    # Decoding takes minutes: a backbone that nobody knows is told before.
+    new_net(config, classes=1, mel=MelConfig(n_fft=config.n_fft))
     torch.manual_seed(config.seed)
     make_writable(out)
     with team() as members:
@@ -97,6 +101,11 @@ def fit(config: TrainConfig, config_path: Path, out: Path, *, say: Say = lambda 
 def _fit(config: TrainConfig, config_path: Path, out: Path, members: Team, say: Say) -> None:
     mel = MelConfig(n_fft=config.n_fft)
     tell = say if members.writes else lambda _: None
+    # Decoding takes minutes: what the command line names is read before.
+    here = config_path.parent
+    teachers = read_teachers([here / one for one in config.teachers], mel)
+    start = read_net(here / config.init_from) if config.init_from else None
+    ancestors = ancestors_of([*([start] if start else []), *teachers])
     material = gather(config, config_path, mel, say=tell)
     maker = SceneMaker(
         material.recordings,
@@ -108,12 +117,16 @@ def _fit(config: TrainConfig, config_path: Path, out: Path, members: Team, say: 
         not_birds=frozenset(config.not_birds),
     )
     net = new_net(config, len(material.labels), mel)
-    tell(f"{config.model}: {_start(net, config, config_path.parent, material.labels)}")
+    if start:
+        start_from(net, start, here / config.init_from, material.labels)
+        tell(f"{config.model}: starts from {config.init_from}")
+    else:
+        tell(f"{config.model}: {with_pretrained(net, config, here)}")
     trainee = _trainee(net, config, members.device)
     path = out / CHECKPOINT_NAME
     first = _begun(out, trainee, config, material, writes=members.writes)
-    teachers = _teachers(config, config_path.parent, material.labels, mel, members.device)
-    objective = members.joined(Objective(trainee.net, config, mel, teachers))
+    taught_by = Teachers(teachers, material.labels, members.device) if teachers else None
+    objective = members.joined(Objective(trainee.net, config, mel, taught_by))
     judge = None
     if members.writes:
         _write_json(out / "material.json", material.account)
@@ -131,7 +144,7 @@ def _fit(config: TrainConfig, config_path: Path, out: Path, members: Team, say: 
             figures = judge.judge(trainee.average.net) if judge else {}
             if figures:
                 _log(out, step=done, **figures)
-            save(path, trainee, config, material, step=done, figures=figures)
+            save(path, trainee, config, material, step=done, figures=figures, ancestors=ancestors)
             _keep_if_best(out, figures)
 
 
@@ -143,7 +156,7 @@ def _learn(
     step: int,
     members: Team,
 ) -> float:
-    """One step of the optimizer; the loss before it."""
+    """One step of the optimizer; the loss before it. ConfigError when it is not a number."""
     optimizer = trainee.optimizer
     for group in optimizer.param_groups:
         group["lr"] = group["top_rate"] * _schedule(step, config)
@@ -151,31 +164,20 @@ def _learn(
     draw = step * members.size + members.rank
     torch.manual_seed(config.seed + draw)
     loss = objective(Batch(*(part.to(members.device) for part in batch)), draw)
-    if not torch.isfinite(loss):
-        raise FloatingPointError(f"the loss is {loss.item()} at step {step}: lower the rate")
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    nn.utils.clip_grad_norm_(trainee.net.parameters(), 5.0)
+    norm = nn.utils.clip_grad_norm_(trainee.net.parameters(), 5.0)
+    if not (torch.isfinite(loss) and torch.isfinite(norm)):
+        raise ConfigError(
+            f"{config.name} diverged: at step {step} the loss is {loss.item():g}, the norm of its "
+            f"gradient {norm.item():g}. Train with a learning_rate below {config.learning_rate:g}, "
+            "in another --out; the last checkpoint stays as it is"
+        )
     optimizer.step()
     slow = optimizer.slow_weights() if isinstance(optimizer, Over9000) else nullcontext()
     with slow:
         trainee.average.update(trainee.net)
     return float(loss.item())
-
-
-def _start(net: Net, config: TrainConfig, here: Path, labels: list[str]) -> str:
-    """Give the new net the weights that it starts from; says which."""
-    if not config.init_from:
-        return with_pretrained(net, config, here)
-    start_from(net, here / config.init_from, labels)
-    return f"starts from {config.init_from}"
-
-
-def _teachers(
-    config: TrainConfig, here: Path, labels: list[str], mel: MelConfig, device: torch.device
-) -> Teachers | None:
-    paths = [here / one for one in config.teachers]
-    return Teachers(paths, labels, mel, device) if paths else None
 
 
 def _trainee(net: Net, config: TrainConfig, device: torch.device) -> Trainee:
@@ -199,7 +201,15 @@ def _judge(config: TrainConfig, material: Material, mel: MelConfig) -> Judge | N
 
 def _batches(batches: SceneBatches, first_step: int) -> Iterator[tuple[int, Batch]]:
     steps = range(first_step, len(batches))
-    loader = DataLoader(batches, batch_size=None, sampler=steps, num_workers=1, prefetch_factor=8)
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=steps,
+        num_workers=1,
+        prefetch_factor=8,
+        # Decoded clips are shared, not copied, whatever started this process.
+        multiprocessing_context="fork",
+    )
     yield from zip(steps, loader, strict=True)
 
 
@@ -250,12 +260,18 @@ def _keep_if_best(out: Path, figures: dict[str, float]) -> None:
 
 
 def _figures_of(path: Path) -> dict[str, float]:
-    figures: dict[str, float] = torch.load(path, weights_only=True, map_location="cpu")["figures"]
+    """What the best checkpoint so far was judged by; nothing when it is damaged."""
+    try:
+        figures: dict[str, float] = read_checkpoint(path).content["figures"]
+    except ModelError:
+        return {}
     return figures
 
 
 def _quality(figures: dict[str, float]) -> float:
-    """The sum of the figures of an evaluation that are defined."""
+    """The sum of the figures of an evaluation that are defined; any is better than none."""
+    if not figures:
+        return -math.inf
     names = [field.name for field in dataclasses.fields(Scores)]
     values = [figures.get(name, math.nan) for name in names]
     return sum(value for value in values if not math.isnan(value))

@@ -68,6 +68,59 @@ def gather(config: TrainConfig, config_path: Path, mel: MelConfig, *, say: Say) 
             "and name their folder with --pseudo-labels"
         )
     here = config_path.parent
+    listed = _listed(config, here, say)
+    decode = _decoder(config, here, mel, listed.hand_labels, say)
+    strangers = other_birds([here / folder for folder in config.other_birds], ANY_BIRD)
+    loaded = decode([*listed.clips, *strangers])
+    _tell(loaded, say)
+    recordings, too_long = _short_enough(loaded.recordings, config.max_clip_s)
+    if too_long:
+        say(f"{len(too_long)} clips are longer than {config.max_clip_s:g} s, and do not train")
+    used = Counter(one.clip.label for one in recordings if _is_real(one.clip.label))
+    if not used:
+        raise ConfigError(f"none of the {len(listed.clips)} clips of {config.dataset} can be used")
+    core = [label for label in core_labels(listed.dataset) if label in used]
+    there = {clip.label for clip in listed.dataset.clips} - set(config.labels_excluded)
+    gone = sorted(there - set(used))
+    if gone:
+        say(f"no clip to train on, so no class: {', '.join(gone)}")
+    imagined = imagined_recordings(config.imagined_species, config.imagined_each, config.seed)
+    others = sorted((set(used) | {one.clip.label for one in imagined}) - set(core))
+    labels = [*core, *[ANY_BIRD] * config.any_bird, *others]
+    labelled = is_labelled(config, listed.dataset.folder)
+    judges = [] if labelled else [clip for clip in listed.held_out if clip.label in core]
+    unseen = decode(judges)
+    _tell(unseen, say)
+    jury, noise = jury_and_noise(config, here, listed.dataset.folder, core, unseen.recordings)
+    say(f"judged by {jury.words}")
+    recordings, without = _with_pseudo_labels([*recordings, *imagined], labels, config, here)
+    if without:
+        say(f"{without} clips have no pseudo labels: no token of them is sure")
+    account = {
+        "judged_by": jury.words,
+        "clips_used": dict(sorted(used.items())),
+        "labels_without_a_clip": gone,
+        "too_long": [str(clip.path) for clip in too_long],
+        "without_pseudo_labels": without,
+        "unusable": _reasons({**loaded.unusable, **unseen.unusable}),
+        "damaged": _reasons({**loaded.damaged, **unseen.damaged}),
+        **listed.account,
+    }
+    return Material(recordings, noise, labels, core, jury, account)
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """Which clips there are, before any is decoded."""
+
+    dataset: Dataset
+    hand_labels: dict[str, HandLabel]
+    clips: list[Clip]
+    held_out: list[Clip]
+    account: dict[str, list[str]]
+
+
+def _listed(config: TrainConfig, here: Path, say: Say) -> _Listed:
     dataset = read_dataset(here / config.dataset)
     marks = here / config.hand_labels if config.hand_labels else dataset.folder / HAND_LABELS
     if config.hand_labels and not marks.is_file():
@@ -81,50 +134,8 @@ def gather(config: TrainConfig, config_path: Path, mel: MelConfig, *, say: Say) 
     nowhere = _in_no_part(dataset, [*clips, *held_out], config)
     if nowhere:
         say(f"{len(nowhere)} clips are in no part of {SPLIT}, and not used: {nowhere[0]} first")
-    strangers = other_birds([here / folder for folder in config.other_birds], ANY_BIRD)
-    prepare = _preparer(config, here, say)
-    loaded = load_recordings([*clips, *strangers], mel, hand_labels, prepare)
-    _tell(loaded, say)
-    recordings, too_long = _short_enough(loaded.recordings, config.max_clip_s)
-    if too_long:
-        say(f"{len(too_long)} clips are longer than {config.max_clip_s:g} s, and do not train")
-    used = Counter(one.clip.label for one in recordings if _is_real(one.clip.label))
-    if not used:
-        raise ConfigError(f"none of the {len(clips)} clips of {dataset.folder} can be used")
-    core = [label for label in core_labels(dataset) if label in used]
-    gone = sorted({clip.label for clip in dataset.clips} - set(used) - set(config.labels_excluded))
-    if gone:
-        say(f"no clip to train on, so no class: {', '.join(gone)}")
-    imagined = imagined_recordings(config.imagined_species, config.imagined_each, config.seed)
-    recordings = [*recordings, *imagined]
-    others = sorted((set(used) | {one.clip.label for one in imagined}) - set(core))
-    labels = [*core, *[ANY_BIRD] * config.any_bird, *others]
-    labelled = is_labelled(config, dataset.folder)
-    judges = [] if labelled else [clip for clip in held_out if clip.label in core]
-    unseen = load_recordings(judges, mel, hand_labels, prepare).recordings
-    jury, noise = jury_and_noise(config, here, dataset.folder, core, unseen)
-    say(f"judged by {jury.words}")
-    recordings, without = _with_pseudo_labels(recordings, labels, config, here)
-    if without:
-        say(f"{without} clips have no pseudo labels: no token of them is sure")
-    return Material(
-        recordings,
-        noise,
-        labels,
-        core,
-        jury,
-        {
-            "judged_by": jury.words,
-            "clips_used": dict(sorted(used.items())),
-            "labels_without_a_clip": gone,
-            "in_no_part_of_the_split": nowhere,
-            "too_long": [str(clip.path) for clip in too_long],
-            "without_pseudo_labels": without,
-            "unusable": {str(path): reason for path, reason in loaded.unusable.items()},
-            "damaged": {str(path): remark for path, remark in loaded.damaged.items()},
-            **account,
-        },
-    )
+    account["in_no_part_of_the_split"] = nowhere
+    return _Listed(dataset, hand_labels, clips, held_out, account)
 
 
 def _in_no_part(dataset: Dataset, divided_clips: list[Clip], config: TrainConfig) -> list[str]:
@@ -139,10 +150,14 @@ def _is_real(label: str) -> bool:
     return label != ANY_BIRD and not is_imagined(label)
 
 
-def _preparer(config: TrainConfig, here: Path, say: Say) -> Prepare:
-    if not config.cache:
-        return prepared
-    return ClipCache(here / config.cache, config.cache_gb * 1e9, say=say).prepare
+def _decoder(
+    config: TrainConfig, here: Path, mel: MelConfig, hand_labels: dict[str, HandLabel], say: Say
+) -> Callable[[list[Clip]], Loaded]:
+    """What decodes clips, through the cache if there is one."""
+    prepare: Prepare = prepared
+    if config.cache:
+        prepare = ClipCache(here / config.cache, config.cache_gb * 1e9, say=say).prepare
+    return lambda clips: load_recordings(clips, mel, hand_labels, prepare)
 
 
 def _short_enough(
@@ -187,6 +202,10 @@ def _account(dataset: Dataset, hand_labels: dict[str, HandLabel]) -> dict[str, l
         "audio_not_listed": [str(path) for path in dataset.unlisted],
         "hand_labels_of_no_clip": [f"{HAND_LABELS}: {name} is no clip" for name in strays],
     }
+
+
+def _reasons(files: dict[Path, str]) -> dict[str, str]:
+    return {str(path): reason for path, reason in files.items()}
 
 
 def _tell(loaded: Loaded, say: Say) -> None:

@@ -54,7 +54,10 @@ def write_pseudo_labels(
     read, done = [0] * len(nets), []
     mel = nets[0].mel
     for clip in sorted({clip for clips in readers for clip in clips}, key=key):
-        for recording in load_recordings([clip], mel, marks).recordings:
+        loaded = load_recordings([clip], mel, marks)
+        for path, reason in loaded.unusable.items():
+            say(f"{path} cannot be read, and has no pseudo labels: {reason}")
+        for recording in loaded.recordings:
             those = [index for index, clips in enumerate(readers) if clip in clips]
             each = [token_scores(nets[index], recording, labels) for index in those]
             write_clip(out, clip, average_known(each))
@@ -104,17 +107,29 @@ def _readers(
     for net, path in zip(nets, paths, strict=True):
         config = net.content["config"]
         held_out = divided(dataset, config["fold"], config["labels_excluded"], folds)[1]
-        seen = {(label, name) for name, label, *_ in net.content["sources"]}
         if not held_out:
             raise ConfigError(f"{path} held no clip out: train it with a fold")
-        both = [clip for clip in held_out if (clip.label, clip.path.name) in seen]
-        if both:
-            raise ConfigError(
-                f"{path} was trained on {len(both)} of the clips that its fold should have held "
-                f"out, the first {key(both[0])}: the folds have changed since"
-            )
+        _check_unseen(net, path, held_out)
         readers.append(set(held_out))
     return readers
+
+
+def _check_unseen(net: Checkpoint, path: Path, held_out: list[Clip]) -> None:
+    """Neither the net nor those that it starts from, or is taught by, have trained on the clips."""
+    itself = {"name": "a training", "clips": net.content.get("clips")}
+    for one in [itself, *net.content.get("ancestors", [])]:
+        if one["clips"] is None:
+            raise ConfigError(
+                f"{path} comes from {one['name']}, of which nobody knows what it was trained on: "
+                "pseudo labels would not be out of fold"
+            )
+        both = sorted(set(one["clips"]) & {key(clip) for clip in held_out})
+        if both:
+            whom = path if one is itself else f"{one['name']}, from which {path} comes,"
+            raise ConfigError(
+                f"{whom} was trained on {len(both)} of the clips that its fold should have held "
+                f"out, the first {both[0]}: the folds have changed since, or it is of another fold"
+            )
 
 
 def _check_kind(nets: list[Checkpoint], paths: list[Path]) -> None:

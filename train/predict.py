@@ -22,7 +22,18 @@ from recorder.detect.mel import (
     log_mel,
     samples_needed,
 )
-from recorder.detect.postprocess import OWN_SHARE, chunk_and_between, sigmoid, sliding_window
+from recorder.detect.postprocess import (
+    ANY_BIRD_EXPONENT,
+    OWN_SHARE,
+    PAPER_OWN_SHARE,
+    RECURRENCE_EXPONENT,
+    chunk_and_between,
+    gated,
+    global_correction,
+    recurrent,
+    sigmoid,
+    sliding_window,
+)
 
 Floats = NDArray[np.float32]
 
@@ -64,6 +75,16 @@ def features_of(samples: Floats, chunks: int, mel: MelConfig, model: str) -> Fea
 def chunk_scores(net: nn.Module, features: Features, own_share: float = OWN_SHARE) -> Floats:
     """Probabilities after the sliding window, [chunks, outputs], as the recorder has them."""
     return sliding_window(*unsmoothed(net, features), own_share)
+
+
+def final_scores(net: nn.Module, features: Features, classes: int, *, any_bird: bool) -> Floats:
+    """All post-processing of one net, [chunks, outputs]: a segmenter's classes are gated and lifted
+    as in the field; a classifier's get the paper's sliding window and global correction (§2.5)."""
+    if isinstance(features, Pictures):
+        return global_correction(chunk_scores(net, features, PAPER_OWN_SHARE))
+    scores = chunk_scores(net, features)
+    scores = gated(scores, classes, ANY_BIRD_EXPONENT if any_bird else 0.0)
+    return recurrent(scores, classes, RECURRENCE_EXPONENT)
 
 
 def unsmoothed(net: nn.Module, features: Features, *, alone: bool = False) -> tuple[Floats, Floats]:

@@ -80,4 +80,4 @@ def write_clip(folder: Path, clip: Clip, scores: NDArray[np.float32]) -> None:
 
 
 def _path(folder: Path, clip: Clip) -> Path:
-    return folder / clip.label / f"{clip.path.name}.npz"
+    return folder / f"{key(clip)}.npz"

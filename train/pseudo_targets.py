@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from recorder.detect.mel import TOKEN_SAMPLES
+from recorder.detect.mel import FRAMES_PER_TOKEN, TOKEN_SAMPLES
 from train.data import Recording
+from train.imagined import is_imagined
 
 Bools = NDArray[np.bool_]
 
@@ -69,9 +70,12 @@ class TokenStates:
         begin, speed = source
         middles = np.clip((tokens + 0.5) * TOKEN_SAMPLES, place.start, place.stop - 1)
         samples = begin + (middles - place.start) * speed
-        heard = (samples >= 0) & (samples < len(recording.samples))
+        # Played faster a piece is over before its place is, and silence fills the rest.
+        end = min(len(recording.samples), begin + place.stop - place.start)
+        heard = (samples >= 0) & (samples < end)
         yes, no = _states(recording, columns, (samples // TOKEN_SAMPLES).astype(int), self.yes)
-        yes[~heard], no[~heard] = False, True
+        silent = ~heard | _marked_nocall(recording, samples)
+        yes[silent], no[silent] = False, True
         self.yes[tokens] |= yes
         self.no[tokens] &= no
 
@@ -85,13 +89,22 @@ class TokenStates:
         return self.yes.astype(np.float32), (self.yes | self.no).astype(np.float32)
 
 
+def _marked_nocall(recording: Recording, samples: NDArray[np.float64]) -> Bools:
+    """[tokens]: whether a hand label says that nothing calls at these samples (§2.2)."""
+    if recording.nocall is None:
+        return np.zeros(len(samples), bool)
+    frames = (samples * FRAMES_PER_TOKEN / TOKEN_SAMPLES).astype(int)
+    return np.asarray(recording.nocall[np.clip(frames, 0, len(recording.nocall) - 1)])
+
+
 def _states(
     recording: Recording, columns: list[int], tokens: NDArray[np.intp], like: Bools
 ) -> tuple[Bools, Bools]:
     """(yes, no) at these tokens of the recording, [tokens, classes] each."""
     yes = np.zeros((len(tokens), like.shape[1]), bool)
     if recording.pseudo is None:
-        no = np.ones_like(yes)
+        # Nobody knows, unless it was made here (`train.imagined`): then no other bird is in it.
+        no = np.full_like(yes, is_imagined(recording.clip.label))
         no[:, columns] = False
         return yes, no
     scores = recording.pseudo[np.clip(tokens, 0, len(recording.pseudo) - 1)]

@@ -1,4 +1,4 @@
-"""The nets of the paper's Table 2, trained one after the other on a dataset of one's own.
+"""The nets of the paper's Table 2, trained on a dataset of one's own, several beside each other.
 
 Every net is trained once per seed and fold; nothing that is finished is trained again, so that the
 same command goes on wherever it was stopped. What the paper leaves open is written in NETS.
@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from itertools import groupby
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from recorder.detect.mel import FRAMES_PER_TOKEN, TOKEN_S, MelConfig
+from recorder.detect.mel import FRAMES_PER_TOKEN, SAMPLE_RATE_HZ, TOKEN_S, MelConfig
 from recorder.errors import UsageError
 from recorder.keep.formats import make_writable, written
 from train.config import read_config
@@ -34,6 +38,8 @@ Table = dict[str, Any]
 
 HAND_STYLE = "hand_labels.csv"
 LOG = "experiments.jsonl"
+_SHORT_S = 16.0
+"""Only in clips up to this length is what is not marked as nocall taken for a call (§2.2(3))."""
 _SILENT_S = 3.0
 """A stretch without any call of at least this length is marked by hand-style labels."""
 
@@ -59,6 +65,12 @@ class Setting:
     seeds: int
     folds: int
     steps: int
+    labels_excluded: tuple[str, ...] = ()
+    noise_excluded: tuple[str, ...] = ()
+    """Words in the names of backgrounds that must not train: those of the soundscapes."""
+    jobs: int = 1
+    """Trainings beside each other. Two of one thread are done sooner than one after the other on
+    two threads (docs/training.md)."""
 
 
 _CLASSIFIER = {"model": "classifier"}
@@ -72,7 +84,8 @@ NETS: dict[str, Net] = {
     "classifier_hand": Net(
         {**_CLASSIFIER, "max_clip_s": 60.0, "hand_labels": HAND_STYLE, "scenes": _QUIET}
     ),
-    "segmenter_1": Net({"scenes": _QUIET}),
+    # Step 1 is trained on random chunks (§3).
+    "segmenter_1": Net({"scenes": {**_QUIET, "edge_crop_share": 0.0}}),
     "segmenter_2": Net({"scenes": _QUIET}, 2, "segmenter_1"),
     "segmenter_3": Net({"scenes": _QUIET}, 3, "segmenter_2"),
     "segmenter_3_soundscapes": Net({"soundscape_noise": True}, 3, "segmenter_2"),
@@ -103,11 +116,27 @@ def train_seed(setting: Setting, seed: int, wanted: Iterable[str], say: Say) -> 
     noisy = [name for name in names if NETS[name].changes.get("noise")]
     if noisy and not setting.noise:
         raise UsageError(f"{', '.join(noisy)} train on recorded backgrounds: give --noise FOLDER")
-    for name in names:
-        for fold in range(setting.folds):
-            _train(setting, name, NETS[name], seed, fold, say)
-        if any(NETS[other].taught_by == name for other in names):
-            _teach(setting, name, seed, say)
+    for _, group in groupby(sorted(names, key=_generation), key=_generation):
+        generation = list(group)
+        missing = [
+            (setting, name, seed, fold)
+            for name in generation
+            for fold in range(setting.folds)
+            if not is_trained(setting, name, seed, fold)
+        ]
+        for entry in _all_trained(missing, setting.jobs):
+            say("{net}_seed{seed}_fold{fold}: trained in {seconds} s".format(**entry))
+            with (setting.out / LOG).open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(entry) + "\n")
+        for name in generation:
+            if any(NETS[other].taught_by == name for other in names):
+                _teach(setting, name, seed, say)
+
+
+def _generation(name: str) -> int:
+    """How many nets stand before it in its line of teachers."""
+    taught_by = NETS[name].taught_by
+    return 1 + _generation(taught_by) if taught_by else 0
 
 
 def with_teachers(wanted: Iterable[str]) -> list[str]:
@@ -132,7 +161,7 @@ def is_trained(setting: Setting, name: str, seed: int, fold: int) -> bool:
 
 def write_hand_style_labels(dataset: Dataset, path: Path) -> None:
     """What somebody would mark as nocall by eye: stretches of 3 s and more without a loud frame,
-    in clips without secondary labels (§2.2(3)); as a table of hand labels."""
+    in short clips without secondary labels (§2.2(3)); as a table of hand labels."""
     with written(path) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(HAND_COLUMNS)
@@ -140,6 +169,8 @@ def write_hand_style_labels(dataset: Dataset, path: Path) -> None:
             if clip.secondary_labels:
                 continue
             for recording in load_recordings([clip], MelConfig()).recordings:
+                if len(recording.samples) > _SHORT_S * SAMPLE_RATE_HZ:
+                    continue
                 ranges = [[round(a, 2), round(b, 2)] for a, b in _silences(recording.active)]
                 if ranges:
                     writer.writerow((key(clip), 0, 1, json.dumps(ranges)))
@@ -154,17 +185,33 @@ def _silences(active: np.ndarray) -> Iterator[tuple[float, float]]:
             yield first * frame_s, last * frame_s
 
 
-def _train(setting: Setting, name: str, net: Net, seed: int, fold: int, say: Say) -> None:
-    if is_trained(setting, name, seed, fold):
+def _all_trained(tasks: list[tuple[Setting, str, int, int]], jobs: int) -> Iterator[Table]:
+    """What there is to log of each net, as soon as it is trained."""
+    if jobs == 1:
+        yield from (_train(*task) for task in tasks)
         return
+    # A fresh process each: torch may not be forked, and memory goes back.
+    context = get_context("spawn")
+    failure: BaseException | None = None
+    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+        for future in as_completed([pool.submit(_train, *task) for task in tasks]):
+            # What the others have trained meanwhile is logged before a failure is told.
+            failure = failure or future.exception()
+            if not future.exception():
+                yield future.result()
+    if failure:
+        raise failure
+
+
+def _train(setting: Setting, name: str, seed: int, fold: int) -> Table:
+    net = NETS[name]
     out = checkpoint_of(setting, name, seed, fold).parent
     toml = setting.out / f"{out.name}.toml"
     toml.write_text(_toml(_table(setting, net, seed, fold)), encoding="utf-8")
     config = read_config(toml, net.step)
-    say(f"{out.name}: {config.steps} steps")
     began = time.monotonic()
     path = fit(config, toml, out)
-    entry = {
+    return {
         "net": name,
         "seed": seed,
         "fold": fold,
@@ -172,8 +219,6 @@ def _train(setting: Setting, name: str, net: Net, seed: int, fold: int, say: Say
         "figures": torch.load(path, weights_only=True)["figures"],
         "config": _without_paths(config.to_dict()),
     }
-    with (setting.out / LOG).open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps(entry) + "\n")
 
 
 def _teach(setting: Setting, name: str, seed: int, say: Say) -> None:
@@ -200,6 +245,8 @@ def _table(setting: Setting, net: Net, seed: int, fold: int) -> Table:
         "own_noise_chance": 0.0,
         "mixup_chance": 0.5,
         "loud_crops": False,
+        "class_exponent": 1.0,
+        "auxiliary_weight": 1.0,
         "vary": dict.fromkeys(
             ("speed_chance", "colour_chance", "echo_chance", "own_noise_chance"), 0.0
         ),
@@ -210,11 +257,14 @@ def _table(setting: Setting, net: Net, seed: int, fold: int) -> Table:
         "name": "table2",
         "dataset": str(setting.dataset.resolve()),
         "noise": noise,
+        "noise_excluded": list(setting.noise_excluded),
+        "labels_excluded": list(setting.labels_excluded),
         # Every net decodes the same clips.
         "cache": "cache",
         "folds": FOLDS,
         "fold": fold,
         "seed": seed,
+        "threads": max(1, len(os.sched_getaffinity(0)) // setting.jobs),
         "steps": setting.steps,
         "evaluate_every": setting.steps,
         "scene_chunks": [1],

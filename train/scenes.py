@@ -65,6 +65,9 @@ class SceneConfig:
     secondary_chunks: int = 4
     """In weak crops shorter than this a secondary label is unknown instead: nobody says that
     the background species sings in these 5 seconds."""
+    class_exponent: float = 0.5
+    """A class is drawn as often as its number of clips to this power: 1 is every clip alike, as in
+    the paper, 0 every class alike."""
     auxiliary_weight: float = 0.5
     """How often a class outside the core set is drawn, relative to one inside."""
     imagined_weight: float = 0.05
@@ -109,7 +112,12 @@ class SceneMaker:
             for label in labels
         }
         draws = np.array(
-            [np.sqrt(len(self._by_label[label])) * _weight(label, core, config) for label in labels]
+            [
+                len(self._by_label[label]) ** config.class_exponent * _weight(label, core, config)
+                if self._by_label[label]
+                else 0.0
+                for label in labels
+            ]
         )
         self._labels = labels
         self._chances = draws / draws.sum()
@@ -162,7 +170,8 @@ class SceneMaker:
             begin = smart_crop(rng, recording, length, config.edge_crop_share, own, draws)
             crop = recording.piece(begin, length, own_noise=self._own_share(rng))
             crop, speed = vary(rng, crop, config.vary)
-            mix += crop * np.float32(gain * wanted_level / loud_level(crop))
+            sounding = crop[_sounding(begin, length, len(recording.samples), speed)]
+            mix += crop * np.float32(gain * wanted_level / loud_level(sounding))
             states.place(recording, self._columns(recording), (begin, speed), slice(0, length))
             if recording.is_nocall(begin, length):
                 continue
@@ -282,6 +291,15 @@ def _source_count(rng: np.random.Generator, chunks: int) -> int:
     if chunks == 1:
         return int(rng.choice(4, p=(0.2, 0.4, 0.28, 0.12)))
     return int(min(6, rng.poisson(1.0 + 0.5 * chunks**0.5)))
+
+
+def _sounding(begin: int, length: int, recorded: int, speed: float) -> slice:
+    """Where a crop of `length` samples from `begin` holds sound, once it is played `speed` times as
+    fast: the padding around short clips must not set their level. All of the crop when nothing is
+    left of the clip in it."""
+    first, last = max(0, -begin), min(length, recorded - begin)
+    inside = slice(int(first / speed), min(length, int(last / speed)))
+    return inside if inside.stop > inside.start else slice(0, length)
 
 
 def _add(mix: Samples, samples: Samples, begin: int) -> None:

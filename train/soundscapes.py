@@ -63,7 +63,9 @@ def read_soundscapes(dataset: Path, labels: list[str]) -> list[Soundscape]:
             for bird in birds:
                 if bird in column:
                     truth[end_s // int(CHUNK_S) - 1, column[bird]] = True
-        known = np.ones_like(truth)
+        # Of a chunk without a row nobody said anything.
+        known = np.zeros_like(truth)
+        known[[end_s // int(CHUNK_S) - 1 for end_s in ends[prefix]]] = True
         for start_s, end_s_event, birds in possible.get(path.name, []):
             rows = slice(int(start_s // CHUNK_S), int(np.ceil(end_s_event / CHUNK_S)))
             for bird in birds:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from recorder.detect.mel import SAMPLE_RATE_HZ, MelConfig
 from recorder.detect.metrics import Scores, best_threshold, evaluate
 from recorder.detect.postprocess import global_correction, power_average, sliding_window
 from recorder.errors import UsageError
+from recorder.keep.formats import write_json
 from recorder.sound.audiofile import read_mono
 from train.checkpoint import read_checkpoint
 from train.ensemble import SHARES, average_known
@@ -48,8 +50,8 @@ class Row:
     """§2.5(1), for classifiers."""
     alone: bool = False
     """5-s chunks one by one instead of the whole record."""
-    better_than: str = ""
-    """The title of the row that it beats in the paper."""
+    better_than: tuple[str, ...] = ()
+    """The titles of the rows that it beats in the paper."""
     paper_f1: float | None = None
     """Of the paper's local cross-validation, where it has this row."""
 
@@ -58,17 +60,19 @@ _FIRST = "classifier, secondary labels"
 _HAND = "+ hand-style nocall labels, clips up to 60 s, smart crop, PP2"
 _QUIET = "segmenter step 3, white and pink noise"
 _FOREST = "segmenter step 3, recorded backgrounds, + sliding window"
+_SOUNDSCAPES = "segmenter step 3, silent stretches of soundscapes"
+_COARSE = "segmenter step 3, recorded backgrounds, n_fft 1024"
 _WHOLE = "the same, whole record"
 
 ROWS = (
     Row(_FIRST, ("classifier",), paper_f1=0.7138),
-    Row(_HAND, ("classifier_hand",), averaged=True, better_than=_FIRST, paper_f1=0.7316),
+    Row(_HAND, ("classifier_hand",), averaged=True, better_than=(_FIRST,), paper_f1=0.7316),
     Row(
         "the same, PP2 and 3",
         ("classifier_hand",),
         sliding=True,
         averaged=True,
-        better_than=_HAND,
+        better_than=(_HAND,),
         paper_f1=0.7393,
     ),
     Row(
@@ -76,7 +80,7 @@ ROWS = (
         ("classifier_hand",),
         averaged=True,
         corrected=True,
-        better_than=_HAND,
+        better_than=(_HAND,),
         paper_f1=0.7531,
     ),
     Row(
@@ -85,7 +89,7 @@ ROWS = (
         sliding=True,
         averaged=True,
         corrected=True,
-        better_than="the same, PP1 and 2",
+        better_than=("the same, PP1 and 2",),
         paper_f1=0.7611,
     ),
     Row("segmenter step 1, white and pink noise", ("segmenter_1",), sliding=True),
@@ -93,29 +97,35 @@ ROWS = (
         "segmenter step 2, white and pink noise",
         ("segmenter_2",),
         sliding=True,
-        better_than="segmenter step 1, white and pink noise",
+        better_than=("segmenter step 1, white and pink noise",),
     ),
     Row(
         _QUIET,
         ("segmenter_3",),
         sliding=True,
-        better_than="segmenter step 2, white and pink noise",
+        better_than=("segmenter step 2, white and pink noise",),
         paper_f1=0.7064,
     ),
     Row(
-        "segmenter step 3, silent stretches of soundscapes",
+        _SOUNDSCAPES,
         ("segmenter_3_soundscapes",),
         sliding=True,
-        better_than=_QUIET,
+        better_than=(_QUIET,),
         paper_f1=0.7778,
     ),
     Row("segmenter step 3, recorded backgrounds, 5-s chunks", ("segmenter_3_forest",), alone=True,
         paper_f1=0.7499),
     Row(_WHOLE, ("segmenter_3_forest",),
-        better_than="segmenter step 3, recorded backgrounds, 5-s chunks", paper_f1=0.7654),
-    Row(_FOREST, ("segmenter_3_forest",), sliding=True, better_than=_WHOLE, paper_f1=0.7790),
+        better_than=("segmenter step 3, recorded backgrounds, 5-s chunks",), paper_f1=0.7654),
     Row(
-        "segmenter step 3, recorded backgrounds, n_fft 1024",
+        _FOREST,
+        ("segmenter_3_forest",),
+        sliding=True,
+        better_than=(_WHOLE, _SOUNDSCAPES, _COARSE),
+        paper_f1=0.7790,
+    ),
+    Row(
+        _COARSE,
         ("segmenter_3_forest_1024",),
         sliding=True,
     ),
@@ -125,7 +135,7 @@ ROWS = (
         sliding=True,
         averaged=True,
         corrected=True,
-        better_than=_FOREST,
+        better_than=(_FOREST,),
         paper_f1=0.8004,
     ),
 )  # fmt: skip
@@ -138,15 +148,43 @@ def reproduce(setting: Setting, words: Sequence[str], say: Say) -> Path:
     if not rows:
         titles = "; ".join(row.title for row in ROWS)
         raise UsageError(f"no row holds {' or '.join(words)}; the rows are: {titles}")
-    found: Found = {}
+    found = _found(setting)
     for seed in range(1, setting.seeds + 1):
-        train_seed(setting, seed, {name for row in rows for name in row.nets}, say)
+        missing = [row for row in rows if seed not in found.get(row.title, {})]
+        train_seed(setting, seed, {name for row in missing for name in row.nets}, say)
         for row in ROWS:
-            if _is_ready(setting, row, seed):
+            if seed not in found.get(row.title, {}) and _is_ready(setting, row, seed):
                 found.setdefault(row.title, {})[seed] = _figures(setting, row, seed)
         path = write_table(setting, found)
         say(f"seed {seed} is in {path}")
     return path
+
+
+def _found(setting: Setting) -> Found:
+    """The figures that an earlier run wrote down: of these rows no net is trained or read again."""
+    path = setting.out / _FIGURES
+    if not path.is_file():
+        return {}
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content.get("setting") != _comparable(setting):
+        raise UsageError(
+            f"{path} was made with {content.get('setting')}, not {_comparable(setting)}:"
+            " take another --out"
+        )
+    return {
+        title: {int(seed): Scores(**scores) for seed, scores in each.items()}
+        for title, each in content["rows"].items()
+    }
+
+
+def _comparable(setting: Setting) -> dict[str, Any]:
+    """What must be the same for figures to stand in one table."""
+    return {
+        "steps": setting.steps,
+        "folds": setting.folds,
+        "labels_excluded": sorted(setting.labels_excluded),
+        "noise_excluded": sorted(setting.noise_excluded),
+    }
 
 
 def _is_ready(setting: Setting, row: Row, seed: int) -> bool:
@@ -161,10 +199,13 @@ def write_table(setting: Setting, found: Found) -> Path:
     The threshold of a row was tuned on the soundscapes that it is judged by, as in the paper.
     """
     content = {
-        title: {str(seed): asdict(scores) for seed, scores in each.items()}
-        for title, each in found.items()
+        "setting": _comparable(setting),
+        "rows": {
+            title: {str(seed): asdict(scores) for seed, scores in each.items()}
+            for title, each in found.items()
+        },
     }
-    (setting.out / _FIGURES).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(setting.out / _FIGURES, content)
     lines = [
         "| setup | paper: F1 | row-wise F1 | pooled F1 | cmAP | macro AUC | paper's direction |",
         "|---|---|---|---|---|---|---|",
@@ -192,17 +233,21 @@ def _with_interval(values: list[float]) -> str:
 
 
 def _direction(row: Row, found: Found) -> str:
-    """Whether F1 and cmAP are above those of the row that it beats in the paper, seed by seed."""
-    mine, others = found.get(row.title, {}), found.get(row.better_than, {})
-    pairs = [(mine[seed], others[seed]) for seed in mine if seed in others]
-    if not pairs:
-        return ""
-    words = []
-    for name, column in (("F1", "row_f1"), ("cmAP", "cmap")):
-        gains = [getattr(a, column) - getattr(b, column) for a, b in pairs]
-        up = sum(gain > 0 for gain in gains)
-        words.append(f"{name} {fmean(gains):+.3f}, up in {up} of {len(gains)}")
-    return "; ".join(words)
+    """Whether F1 and cmAP are above those of the rows that it beats in the paper, seed by seed."""
+    verdicts = []
+    for title in row.better_than:
+        mine, others = found.get(row.title, {}), found.get(title, {})
+        pairs = [(mine[seed], others[seed]) for seed in mine if seed in others]
+        if not pairs:
+            continue
+        words = []
+        for name, column in (("F1", "row_f1"), ("cmAP", "cmap")):
+            gains = [getattr(a, column) - getattr(b, column) for a, b in pairs]
+            up = sum(gain > 0 for gain in gains)
+            words.append(f"{name} {fmean(gains):+.3f}, up in {up} of {len(gains)}")
+        verdict = "; ".join(words)
+        verdicts.append(f"{title}: {verdict}" if len(row.better_than) > 1 else verdict)
+    return "<br>".join(verdicts)
 
 
 def _figures(setting: Setting, row: Row, seed: int) -> Scores:

@@ -15,35 +15,41 @@ from torch import Tensor
 
 from recorder.detect.mel import MelConfig
 from recorder.errors import ConfigError
+from train.ancestors import read_net
 from train.backbones import as_float32
-from train.checkpoint import read_checkpoint
+from train.checkpoint import Checkpoint
 from train.imagined import is_imagined
 from train.segmenter import Segmenter
+
+
+def read_teachers(paths: Sequence[Path], mel: MelConfig) -> list[Checkpoint]:
+    """ConfigError when one is no segmenter, or hears through another front end."""
+    teachers = [read_net(path) for path in paths]
+    for path, teacher in zip(paths, teachers, strict=True):
+        if teacher.kind != "segmenter" or teacher.mel != mel:
+            raise ConfigError(f"{path} cannot teach: it must be a segmenter with n_fft {mel.n_fft}")
+    return teachers
 
 
 class Teachers:
     """Frozen segmenters, asked together."""
 
     def __init__(
-        self, paths: Sequence[Path], labels: list[str], mel: MelConfig, device: torch.device
+        self, teachers: Sequence[Checkpoint], labels: list[str], device: torch.device
     ) -> None:
-        """ConfigError when a teacher is no segmenter, or hears through another front end."""
         self._nets: list[Segmenter] = []
         self._columns: list[tuple[Tensor, Tensor]] = []
         self.known = torch.zeros(len(labels), device=device)
         """[classes]: 1 where a teacher knows the class."""
-        for path in paths:
-            teacher = read_checkpoint(path)
-            if not isinstance(teacher.net, Segmenter) or teacher.mel != mel:
-                raise ConfigError(
-                    f"{path} cannot teach: it must be a segmenter with n_fft {mel.n_fft}"
-                )
+        for teacher in teachers:
             theirs = teacher.content["labels"]
             # Another seed imagines other birds under the same names.
             shared = [label for label in labels if label in theirs and not is_imagined(label)]
             ours = torch.tensor([labels.index(label) for label in shared], device=device)
             self._columns.append((ours, torch.tensor([theirs.index(label) for label in shared])))
-            self._nets.append(teacher.net.to(device).requires_grad_(False))
+            net = teacher.net.to(device).requires_grad_(False)
+            assert isinstance(net, Segmenter)
+            self._nets.append(net)
             self.known[ours] += 1.0
         self._count = self.known.clamp(min=1.0)
         self.known = self.known.clamp(max=1.0)

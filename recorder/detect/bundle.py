@@ -19,6 +19,8 @@ from recorder.errors import ModelError
 SCHEMA_VERSION = 1
 DEFAULT_BUNDLE = Path(__file__).parent.parent / "models" / "puerto_rico_edge"
 _GRAPHS = ("encoder.onnx", "head.onnx")
+ANY_BIRD = ("bird", "Aves", "Bird, species not known")
+"""Label, scientific and common name of a call that is none of the species."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,21 @@ class Bundle:
     """The head has one output more, the last: does any bird call, known or not?"""
     any_bird_exponent: float
     """How much that output gates the classes, see `postprocess.gated`; 0 = not at all."""
+    any_bird_threshold: float
+    """From which score on it is said that a bird calls where no species is; 0 = never."""
     recurrence_exponent: float
     """How much a class's best chunk in the window lifts it, see `postprocess.recurrent`."""
     sha256: str
     """Of `model.json`, which holds the hashes of the graphs: one name for the whole model."""
     details: dict[str, Any]
     """The whole of `model.json`."""
+
+    @property
+    def said(self) -> tuple[Label, ...]:
+        """What a chunk may be said to hold: the species, then any bird."""
+        if not self.any_bird_threshold:
+            return self.labels
+        return (*self.labels, Label(*ANY_BIRD, self.any_bird_threshold))
 
     @property
     def outputs(self) -> int:
@@ -135,6 +146,7 @@ def _bundle(path: Path, details: dict[str, Any], sha256: str) -> Bundle:
         own_share=float(details["head"].get("own_share", PAPER_OWN_SHARE)),
         any_bird=bool(details["head"].get("any_bird", False)),
         any_bird_exponent=float(details["head"].get("any_bird_exponent", 0.0)),
+        any_bird_threshold=float(details["head"].get("any_bird_threshold", 0.0)),
         recurrence_exponent=float(details["head"].get("recurrence_exponent", 0.0)),
         sha256=sha256,
         details=details,
@@ -154,6 +166,13 @@ def _check_windows(bundle: Bundle) -> None:
             raise ModelError(
                 f"{bundle.path / 'model.json'}: {name} {value} must lie between 0 and 10"
             )
+    if not 0.0 <= bundle.any_bird_threshold < 1.0 or (
+        bundle.any_bird_threshold and not bundle.any_bird
+    ):
+        raise ModelError(
+            f"{bundle.path / 'model.json'}: any_bird_threshold {bundle.any_bird_threshold} must be "
+            "0 or more and below 1, and 0 without any_bird"
+        )
     if bundle.halo_tokens < 0 or bundle.width < 1:
         raise ModelError(f"{bundle.path / 'model.json'}: negative halo_tokens or empty width")
     wrong = (

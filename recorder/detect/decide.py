@@ -31,9 +31,21 @@ class TokenEvent:
 
 
 def thresholds(bundle: Bundle, override: float | None = None) -> Floats:
-    """The threshold of each class, [classes]: the bundle's own, or one for all."""
-    own = [label.threshold if override is None else override for label in bundle.labels]
+    """The threshold of all that may be said, [said]: the bundle's own, or one for all species."""
+    own = [label.threshold for label in bundle.said]
+    if override is not None:
+        own[: len(bundle.labels)] = [override] * len(bundle.labels)
     return np.array(own, np.float32)
+
+
+def detected(outputs: Floats, limits: Floats, classes: int) -> Bools:
+    """What is said of each chunk, [chunks, said], from [chunks, outputs] and the thresholds [said].
+
+    Any bird, the output after the `classes`, is said only where no species is.
+    """
+    said: Bools = outputs[:, : len(limits)] >= limits
+    said[:, classes:] &= ~said[:, :classes].any(axis=1, keepdims=True)
+    return said
 
 
 def token_events(token_scores: Floats, detected: Bools) -> Iterator[TokenEvent]:

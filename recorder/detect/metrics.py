@@ -126,11 +126,23 @@ def best_threshold(scores: Floats, truth: Bools, known: Bools) -> float:
     return float(max(candidates, key=quality))
 
 
-def any_bird_auc(bird: Floats, truth: Bools, known: Bools) -> float:
+def any_bird_auc(bird: Floats, silent: Bools, truth: Bools, known: Bools) -> float:
     """How well one score [rows] tells rows with a call from rows without: ROC-AUC.
 
-    A row without a call counts only where every class is known to be absent.
+    `silent` [rows]: where the labels say that nothing calls, of any class or none; it counts only
+    where every class is known to be absent.
     """
-    calls = np.asarray(truth.any(axis=1, keepdims=True))
-    sure = np.asarray(calls | known.all(axis=1, keepdims=True))
-    return float(per_class(bird[:, np.newaxis], calls, sure)[1][0])
+    quiet = _surely_silent(silent, truth, known)
+    # A row that nobody labelled is neither: nothing of it is known.
+    calls = truth.any(axis=1) | (~silent & known.any(axis=1))
+    return roc_auc(bird[quiet | calls], calls[quiet | calls])
+
+
+def any_bird_threshold(bird: Floats, silent: Bools, truth: Bools, known: Bools) -> float:
+    """The score that one silent row in a hundred reaches, .5 at least; .5 without silent rows."""
+    quiet = bird[_surely_silent(silent, truth, known)]
+    return max(0.5, float(np.quantile(quiet, 0.99))) if len(quiet) else 0.5
+
+
+def _surely_silent(silent: Bools, truth: Bools, known: Bools) -> Bools:
+    return np.asarray(silent & ~truth.any(axis=1) & known.all(axis=1))
