@@ -244,5 +244,10 @@ def test_rows_with_recorded_backgrounds_want_some(setting: Setting, tmp_path: Pa
 
 @pytest.mark.usefixtures("said")
 def test_another_number_of_folds_is_another_table(setting: Setting) -> None:
+    three = replace(setting, folds=3)
+    with pytest.raises(UsageError, match=r"made with .*'folds': 2.*, not .*'folds': 3"):
+        reproduce(three, ["step 2"], print)
+    # Before any row has figures there is the table of folds alone.
+    (setting.out / "figures.json").unlink()
     with pytest.raises(UsageError, match="has 2 folds, not 3"):
-        reproduce(replace(setting, folds=3), ["step 2"], print)
+        reproduce(three, ["step 2"], print)
