@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from recorder import __version__
+from recorder import __version__, model_cli
 from recorder.errors import EXIT_INTERRUPTED, BirdrecError, UsageError
 
 _PLUGIN_HELP = {
@@ -133,6 +133,9 @@ def scan(
         print_species(tally)
         typer.echo(_closing_line(run, out))
     raise typer.Exit(code)
+
+
+app.add_typer(model_cli.app, name="model")
 
 
 def _closing_line(run: dict[str, Any], out: Path) -> str:
