@@ -28,7 +28,9 @@ def fit(
     pseudo_labels: Annotated[
         Path | None, typer.Option(help="What `pseudo-label` wrote, for steps 2 and 3.")
     ] = None,
-    init: Annotated[Path | None, typer.Option(help="A checkpoint to start from.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="A checkpoint or a bundle to start from.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the configuration's.")] = None,
 ) -> None:
     """Train a net; the same command goes on from the last checkpoint.
@@ -50,9 +52,11 @@ def fit(
 )
 def distil(
     config: Annotated[Path, typer.Argument(help="A TOML file, as for `fit`.")],
-    teacher: Annotated[list[Path], typer.Option(help="A checkpoint; give several.")],
+    teacher: Annotated[list[Path], typer.Option(help="A checkpoint or a bundle; give several.")],
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint and log.jsonl.")],
-    init: Annotated[Path | None, typer.Option(help="A checkpoint to start from.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="A checkpoint or a bundle to start from.")
+    ] = None,
 ) -> None:
     """Train one net to say what several say on average, on the same scenes."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
