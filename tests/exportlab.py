@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from recorder.detect.mel import MelConfig
+from train.checkpoint import Checkpoint, read_checkpoint
 from train.config import TrainConfig
 from train.segmenter import Segmenter, SegmenterConfig
 
@@ -57,3 +59,8 @@ def write_checkpoint(path: Path) -> Path:
     }
     torch.save(content, path)
     return path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return read_checkpoint(write_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint.pt"))

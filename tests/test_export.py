@@ -9,7 +9,8 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from exportlab import CONFIG, CORE, MEL, random_net, write_checkpoint
+from exportlab import CONFIG, CORE, MEL, random_net
+from exportlab import checkpoint as checkpoint
 from numpy.typing import NDArray
 
 from export.bundle import write_bundle
@@ -24,11 +25,6 @@ from train.checkpoint import Checkpoint, read_checkpoint
 Floats = NDArray[np.float32]
 
 SAME = 1e-4
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return read_checkpoint(write_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint.pt"))
 
 
 @pytest.fixture(scope="module")

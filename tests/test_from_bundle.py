@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from exportlab import CONFIG, CORE, MEL, write_checkpoint
+from exportlab import CONFIG, CORE, MEL
+from exportlab import checkpoint as checkpoint
 from toylab import TINY, write_lab
 
 from export.bundle import write_bundle
@@ -17,11 +18,6 @@ from train.checkpoint import Checkpoint, read_checkpoint
 from train.from_bundle import bundle_checkpoint
 from train.loop import fit
 from train.teachers import read_teachers
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return read_checkpoint(write_checkpoint(tmp_path_factory.mktemp("run") / "checkpoint.pt"))
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,8 @@ from train.reproduce import (
     with_teachers,
     write_hand_style_labels,
 )
-from train.table2 import ROWS, reproduce, write_table
+from train.table2 import reproduce, write_table
+from train.table2_rows import ROWS
 from train.toys import write_toy_dataset
 
 
