@@ -15,10 +15,13 @@ from recorder.detect.postprocess import ANY_BIRD_EXPONENT, OWN_SHARE, RECURRENCE
 from recorder.errors import UsageError
 from train.backbones import dependency_tokens, probe_shape
 from train.checkpoint import Checkpoint
+from train.scenes import ANY_BIRD
 from train.segmenter import Segmenter
 
 WINDOW_TOKENS = 1920
 HOP_TOKENS = 960
+GATE_REPORT, GATE_FIGURE = "gate.json", "gate.svg"
+"""What `export.gate` found, in the bundle."""
 
 
 def write_bundle(
@@ -66,9 +69,9 @@ def _write_graphs(
     """Both graphs into `out`; what `model.json` says of them and of the training."""
     mel, net = checkpoint.mel, checkpoint.net
     assert isinstance(net, Segmenter)
-    export_encoder(net.encoder, out / "encoder.onnx", mel_bands=mel.mel_bands)
-    outputs = len(checkpoint.core) + checkpoint.any_bird
-    export_head(net.head, out / "head.onnx", width=net.config.width, classes=outputs)
+    export_encoder(net.encoder, out / "encoder.onnx", mel)
+    outputs = [*checkpoint.core, ANY_BIRD] if checkpoint.any_bird else checkpoint.core
+    export_head(net.head, out / "head.onnx", width=net.config.width, labels=outputs)
     names = checkpoint.content["names"]
     return {
         "schema_version": SCHEMA_VERSION,
@@ -100,7 +103,7 @@ def _write_graphs(
             }
             for label in checkpoint.core
         ],
-        "files": {name: _file_entry(out / name) for name in ("encoder.onnx", "head.onnx")},
+        "files": {name: file_entry(out / name) for name in ("encoder.onnx", "head.onnx")},
         "training": {
             "config": checkpoint.content["config"],
             "steps": checkpoint.content["step"],
@@ -110,7 +113,8 @@ def _write_graphs(
     }
 
 
-def _file_entry(path: Path) -> dict[str, Any]:
+def file_entry(path: Path) -> dict[str, Any]:
+    """What `model.json` says of a file of the bundle."""
     data = path.read_bytes()
     return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 

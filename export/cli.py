@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from recorder.errors import UsageError
+from recorder.errors import ModelError, UsageError
 
 app = typer.Typer(
     help="Turn a trained checkpoint into a model bundle (needs the extra `train`).",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-
-@app.callback()
-def _group() -> None:
-    """Keep `onnx` a subcommand while it is the only one."""
 
 
 @app.command(epilog="Example: birdrec export onnx run/checkpoint.pt --dataset DATA --out my_model")
@@ -80,6 +75,72 @@ def onnx(
     )
     size_mb = sum(entry["bytes"] for entry in bundle.details["files"].values()) / 1e6
     typer.echo(f"{bundle.path}: {len(bundle.labels)} species, {size_mb:.1f} MB, {evaluation}")
+
+
+@app.command(epilog="Example: birdrec export quantize my_model --sound DATA --out my_model_int8")
+def quantize(
+    bundle: Annotated[Path, typer.Argument(help="A bundle with a float encoder.")],
+    sound: Annotated[
+        list[Path],
+        typer.Option(help="Recordings as they will be heard: their levels set the ranges."),
+    ],
+    out: Annotated[Path, typer.Option(help="The new bundle's folder.")],
+    small: Annotated[
+        bool,
+        typer.Option("--small", help="Leave the float encoder out and halve the head's weights."),
+    ] = False,
+) -> None:
+    """Add an encoder in 8-bit integers: a quarter of the size, and faster on many processors."""
+    from export.quantize import quantize as write_int8
+    from recorder.detect.bundle import read_bundle
+
+    made, floats = write_int8(read_bundle(bundle), sound, out, small=small)
+    sizes = {name: entry["bytes"] / 1e6 for name, entry in made.details["files"].items()}
+    typer.echo(f"{made.path}: " + ", ".join(f"{name} {mb:.1f} MB" for name, mb in sizes.items()))
+    typer.echo(f"still computed in floats: {', '.join(floats)}; and the head")
+    against = f" --against {bundle}" if small else ""
+    typer.echo(f"next: birdrec export gate {made.path} --dataset DATA{against}")
+
+
+@app.command(epilog="Example: birdrec export gate my_model_int8 --dataset DATA")
+def gate(
+    bundle: Annotated[Path, typer.Argument(help="A bundle with an int8 encoder.")],
+    dataset: Annotated[Path, typer.Option(help="With labelled soundscapes to compare on.")],
+    against: Annotated[
+        Path | None, typer.Option(help="The bundle with the float encoder [default: the same].")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Compare int8 with fp32 on labelled soundscapes; exit code 5 if it is not the same model.
+
+    At most .002 of cmAP may change, and no species may lose more than .01 of its AUC. The report
+    stays in the bundle: gate.json, gate.svg.
+    """
+    import json
+
+    from export.gate import run_gate
+    from recorder.detect.bundle import read_bundle
+
+    reference = read_bundle(against) if against else None
+    report = run_gate(read_bundle(bundle), dataset, reference)
+    typer.echo(json.dumps(report, indent=1) if as_json else _gate_line(report))
+    if not report["passed"]:
+        raise ModelError(f"{bundle} is refused: {'; '.join(report['reasons'])}. See its gate.json")
+
+
+def _gate_line(report: dict[str, Any]) -> str:
+    if "fp32" not in report:
+        return "int8 could not be compared"
+    drift = report["token_drift"]
+    figures = ", ".join(
+        f"{name} {report['fp32'][name]:.4f} -> {report['int8'][name]:.4f}"
+        for name in ("row_f1", "pooled_f1", "cmap", "macro_auc")
+    )
+    return (
+        f"{report['rows']} rows, fp32 -> int8: {figures}; {report['decisions_changed']} of "
+        f"{report['decisions']} decisions changed; tokens moved by {drift['mean']:.5f} on average, "
+        f"{drift['largest']:.2f} at most"
+    )
 
 
 def _read_notes(path: Path | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from onnx import numpy_helper
 from torch import Tensor, nn
 
-from recorder.detect.mel import FRAMES_PER_TOKEN
+from recorder.detect.mel import FRAMES_PER_TOKEN, MelConfig
 from recorder.errors import ModelError
 from train.segmenter import Encoder, GlobalAttention, Head
 
@@ -31,14 +33,16 @@ class HeadByHead(nn.Module):
     def __init__(self, head: Head, classes: int) -> None:
         super().__init__()
         self.blocks = head.attention
-        self.classify = head.classify
-        self.classes = classes
+        self.classify = nn.Linear(head.classify.in_features, classes)
+        with torch.no_grad():
+            self.classify.weight.copy_(head.classify.weight[:classes])
+            self.classify.bias.copy_(head.classify.bias[:classes])
 
     def forward(self, tokens: Tensor) -> Tensor:
         for block in self.blocks:
             tokens = _attend(block, tokens)
-        weight, bias = self.classify.weight[: self.classes], self.classify.bias[: self.classes]
-        return nn.functional.linear(tokens, weight, bias)
+        logits: Tensor = self.classify(tokens)
+        return logits
 
 
 def _attend(block: nn.Module, tokens: Tensor) -> Tensor:
@@ -55,23 +59,44 @@ def _attend(block: nn.Module, tokens: Tensor) -> Tensor:
     return added
 
 
-def export_encoder(encoder: Encoder, path: Path, *, mel_bands: int) -> None:
-    """Log-mel [1, frames, bands] -> tokens [1, tokens, width]; frames a multiple of 32."""
-    example = torch.randn(1, 12 * FRAMES_PER_TOKEN, mel_bands) - 2.0
+def export_encoder(encoder: Encoder, path: Path, mel: MelConfig) -> None:
+    """Log-mel [1, frames, bands] -> tokens [1, tokens, width]; frames a multiple of 32.
+
+    The front end that it was trained with is written into the graph: `birdrec.mel`.
+    """
+    example = torch.randn(1, 12 * FRAMES_PER_TOKEN, mel.mel_bands) - 2.0
     tokens = torch.export.Dim("tokens", min=2, max=4096)
-    _export(encoder, path, example, name="log_mel", dynamic={1: FRAMES_PER_TOKEN * tokens})
+    words = {"birdrec.graph": "encoder", "birdrec.mel": json.dumps(mel.to_dict())}
+    _export(encoder, path, example, dynamic={1: FRAMES_PER_TOKEN * tokens}, words=words)
 
 
-def export_head(head: Head, path: Path, *, width: int, classes: int) -> None:
-    """Tokens [1, tokens, width] -> logits [1, tokens, classes], the first `classes` alone."""
+def export_head(head: Head, path: Path, *, width: int, labels: list[str]) -> None:
+    """Tokens [1, tokens, width] -> logits [1, tokens, labels], the first classes alone.
+
+    Labels and the number of attention heads are written into the graph (`birdrec.labels`,
+    `birdrec.heads`), and its weights have their names in the net: the incremental head reads them.
+    """
     example = torch.randn(1, 48, width)
     tokens = torch.export.Dim("tokens", min=2, max=100_000)
-    _export(HeadByHead(head, classes), path, example, name="tokens", dynamic={1: tokens})
+    first = head.attention[0]
+    assert isinstance(first, GlobalAttention)
+    words = {
+        "birdrec.graph": "head",
+        "birdrec.heads": str(first.heads),
+        "birdrec.labels": json.dumps(labels),
+    }
+    _export(HeadByHead(head, len(labels)), path, example, dynamic={1: tokens}, words=words)
 
 
 def _export(
-    module: nn.Module, path: Path, example: Tensor, *, name: str, dynamic: dict[int, Any]
+    module: nn.Module,
+    path: Path,
+    example: Tensor,
+    *,
+    dynamic: dict[int, Any],
+    words: dict[str, str],
 ) -> None:
+    name = "log_mel" if words["birdrec.graph"] == "encoder" else "tokens"
     module = module.eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -86,8 +111,35 @@ def _export(
             verbose=False,
         )
     assert program is not None
-    onnx.save(program.model_proto, str(path))
+    model = program.model_proto
+    if isinstance(module, HeadByHead):
+        _name_weights(model.graph, module)
+    onnx.helper.set_model_props(model, words)
+    onnx.save(model, str(path))
     _check_parity(module, path, example, name)
+
+
+def _name_weights(graph: onnx.GraphProto, head: HeadByHead) -> None:
+    """Give each linear layer its own matrix, [in, out], and bias under its name in the net.
+
+    The exporter calls matrices by number, and layers whose values are equal share them.
+    """
+    kept = {entry.name for entry in graph.initializer}
+    layers = [(name, one) for name, one in head.named_modules() if isinstance(one, nn.Linear)]
+    products = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in kept]
+    named: dict[str, onnx.TensorProto] = {}
+    for (name, layer), product in zip(layers, products, strict=True):
+        added = next(node for node in graph.node if product.output[0] in node.input)
+        place = next(place for place, one in enumerate(added.input) if one in kept)
+        product.input[1], added.input[place] = f"{name}.weight", f"{name}.bias"
+        matrix, bias = layer.weight.detach().T.contiguous().numpy(), layer.bias.detach().numpy()
+        named[f"{name}.weight"] = numpy_helper.from_array(matrix, f"{name}.weight")
+        named[f"{name}.bias"] = numpy_helper.from_array(bias, f"{name}.bias")
+    used = {name for node in graph.node for name in node.input}
+    for entry in list(graph.initializer):
+        if entry.name in named or entry.name not in used:
+            graph.initializer.remove(entry)
+    graph.initializer.extend(named.values())
 
 
 def _check_parity(module: nn.Module, path: Path, example: Tensor, name: str) -> None:

@@ -90,6 +90,7 @@ def scan(
     threshold: Annotated[
         float | None, typer.Option(help="One threshold for all species, 0 to 1.")
     ] = None,
+    precision: Annotated[str, typer.Option(help="Of the encoder: auto, fp32 or int8.")] = "auto",
     formats: Annotated[
         str, typer.Option(help="Of csv, jsonl, raven, audacity; csv is always written.")
     ] = "csv",
@@ -113,6 +114,7 @@ def scan(
         out=out,
         model=model,
         threshold=threshold,
+        precision=precision,
         formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
         scores=scores,
         workers=workers,

@@ -59,13 +59,15 @@ def info(bundle: Folder, as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: birdrec model verify my_birds")
 def verify(bundle: Folder) -> None:
-    """Check every file's hash, load both graphs and run them; exit code 5 if anything fails."""
+    """Check every file's hash, load every graph and run it; exit code 5 if anything fails."""
     from recorder.detect.bundle import read_bundle
     from recorder.detect.inference import Networks
 
     read = read_bundle(bundle)
-    Networks(read)
-    typer.echo(f"{read.name}: whole, and it runs; sha256 {read.sha256}")
+    for precision in read.precisions:
+        Networks(read, precision=precision)
+    runs = " and ".join(read.precisions)
+    typer.echo(f"{read.name}: whole, and it runs ({runs}); sha256 {read.sha256}")
 
 
 def _summary(bundle: Bundle) -> dict[str, Any]:

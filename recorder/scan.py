@@ -9,7 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from recorder import __version__
 from recorder.detect.bundle import DEFAULT_BUNDLE, Bundle, read_bundle
 from recorder.detect.decide import thresholds
 from recorder.detect.inference import Networks
+from recorder.detect.precision import check_precision, choose_precision
 from recorder.errors import EXIT_OK, EXIT_SOME_FAILED, NothingToDoError, UsageError
 from recorder.keep.formats import FORMATS, make_writable, write_json
 from recorder.keep.outputs import ScanOutputs
@@ -43,6 +44,7 @@ class ScanOptions:
     out: Path
     model: Path | None = None
     threshold: float | None = None
+    precision: str = "auto"
     formats: tuple[str, ...] = ("csv",)
     scores: bool = False
     workers: int = 1
@@ -58,6 +60,7 @@ class ScanOptions:
             raise UsageError(f"--threshold {self.threshold} must lie between 0 and 1")
         if self.workers < 1:
             raise UsageError(f"--workers {self.workers}: at least 1 is needed")
+        check_precision(self.precision)
 
 
 def run_scan(options: ScanOptions, *, quiet: bool) -> tuple[dict[str, Any], Tally, int]:
@@ -69,6 +72,7 @@ def run_scan(options: ScanOptions, *, quiet: bool) -> tuple[dict[str, Any], Tall
     options.check()
     started = time.monotonic()
     bundle = read_bundle(options.model or DEFAULT_BUNDLE)
+    options = replace(options, precision=choose_precision(bundle, options.precision))
     found = find_recordings(options.paths, leave_out=options.out)
     make_writable(options.out)
     tally, counts, interrupted = Tally(), _Counts(), False
@@ -121,7 +125,8 @@ def _results(
     options: ScanOptions, bundle: Bundle, found: list[Found], report: Reporter
 ) -> Iterator[FileResult]:
     """The result of each file, in order: kept from before, or made now."""
-    settings = f"{bundle.sha256}|{__version__}|{thresholds(bundle, options.threshold).tolist()}"
+    limits = thresholds(bundle, options.threshold).tolist()
+    settings = f"{bundle.sha256}|{options.precision}|{__version__}|{limits}"
     done = DoneFiles(options.out / ".done", settings)
     with _Scanners(options, bundle) as scanners:
         waiting: deque[tuple[Found, Callable[[], FileResult]]] = deque()
@@ -144,7 +149,7 @@ class _Scanners:
     """Analyses in this process, or in several others."""
 
     def __init__(self, options: ScanOptions, bundle: Bundle) -> None:
-        self._arguments = (bundle.path, options.threshold)
+        self._arguments = (bundle.path, options.threshold, options.precision)
         self.ahead = 1 if options.workers == 1 else options.workers * _AHEAD
         self._pool: ProcessPoolExecutor | None = None
         self._workers = options.workers
@@ -181,13 +186,16 @@ def _advanced(result: FileResult, report: Reporter, size: int) -> FileResult:
 
 
 @lru_cache(maxsize=1)
-def _scanner(bundle_path: Path, threshold: float | None) -> FileScanner:
+def _scanner(bundle_path: Path, threshold: float | None, precision: str) -> FileScanner:
     bundle = read_bundle(bundle_path)
-    return FileScanner(Networks(bundle), thresholds(bundle, threshold))
+    networks = Networks(bundle, precision=precision)
+    return FileScanner(networks, thresholds(bundle, threshold))
 
 
-def _in_worker(bundle_path: Path, threshold: float | None, one: Found) -> FileResult:
-    return _scanner(bundle_path, threshold).scan(one)
+def _in_worker(
+    bundle_path: Path, threshold: float | None, precision: str, one: Found
+) -> FileResult:
+    return _scanner(bundle_path, threshold, precision).scan(one)
 
 
 def _size(one: Found) -> int:
@@ -210,7 +218,12 @@ def _run_record(
     return {
         "command": " ".join(["birdrec", *sys.argv[1:]]),
         "birdrec": __version__,
-        "model": {"name": bundle.name, "path": str(bundle.path), "sha256": bundle.sha256},
+        "model": {
+            "name": bundle.name,
+            "path": str(bundle.path),
+            "sha256": bundle.sha256,
+            "precision": options.precision,
+        },
         "thresholds": {
             label.label: round(float(limit), 4)
             for label, limit in zip(bundle.labels, limits, strict=False)

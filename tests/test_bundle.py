@@ -163,7 +163,7 @@ def test_anything_missing(copy: Path, key: str) -> None:
 
 def test_a_graph_with_another_number_of_labels_is_refused(copy: Path) -> None:
     edit(copy, lambda content: content["labels"].pop())
-    with pytest.raises(ModelError, match=r"model\.json promises"):
+    with pytest.raises(ModelError, match=r"another labels than model\.json promises"):
         Networks(read_bundle(copy))
 
 
@@ -173,14 +173,22 @@ def test_a_graph_with_another_width_is_refused(copy: Path) -> None:
         Networks(read_bundle(copy))
 
 
-@pytest.mark.parametrize("graph", ["encoder.onnx", "head.onnx"])
-def test_a_file_that_is_no_graph_is_refused(copy: Path, graph: str) -> None:
+@pytest.mark.parametrize(
+    ("graph", "precision"),
+    [
+        ("encoder.onnx", "fp32"),
+        ("encoder.int8.onnx", "int8"),
+        ("head.onnx", "fp32"),
+        ("head.onnx", "int8"),
+    ],
+)
+def test_a_file_that_is_no_graph_is_refused(copy: Path, graph: str, precision: str) -> None:
     content = b"this is not a graph"
     (copy / graph).write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     edit(copy, lambda details: details["files"][graph].update(sha256=digest))
     with pytest.raises(ModelError, match=graph):
-        Networks(read_bundle(copy))
+        Networks(read_bundle(copy), precision=precision)
 
 
 def test_swapped_graphs_are_refused(copy: Path) -> None:

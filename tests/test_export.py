@@ -161,7 +161,7 @@ def test_free_recordings_do_not_make_a_non_commercial_model(
 def test_no_other_file_is_in_the_bundle(bundle: Bundle) -> None:
     names = sorted(path.name for path in bundle.path.iterdir())
     assert names == ["MODEL_CARD.md", "encoder.onnx", "head.onnx", "model.json"]
-    session = onnxruntime.InferenceSession(str(bundle.encoder_path))
+    session = onnxruntime.InferenceSession(str(bundle.encoder_path()))
     assert [entry.name for entry in session.get_inputs()] == ["log_mel"]
 
 

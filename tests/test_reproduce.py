@@ -149,7 +149,7 @@ def test_every_net_of_the_table_has_a_valid_configuration(setting: Setting) -> N
         toml = setting.out / f"{name}.toml"
         toml.write_text(nets._toml(nets._table(setting, net, 1, 0)))
         config = read_config(toml, net.step)
-        assert config.scenes.composed_share == 0.0
+        assert config.scenes.composed_share == 0.67
         assert config.segmentation_share == (0.5 if net.step > 1 else 0.0)
         assert bool(config.noise) == ("forest" in name)
         assert (config.n_fft == 1024) == name.endswith("1024")

@@ -31,10 +31,12 @@ _PARITY = 1e-4
 def bundle_checkpoint(folder: Path) -> Checkpoint:
     """Rebuild the segmenter of a bundle; ModelError when its graphs are not those of one."""
     bundle = read_bundle(folder)
+    if "fp32" not in bundle.precisions:
+        raise ModelError(f"{folder} cannot be trained on: its encoder is there as int8 alone")
     try:
         config = _config(bundle)
         net = Segmenter(config, bundle.mel).eval()
-        _fill_encoder(net, onnx.load(str(bundle.encoder_path)).graph, bundle)
+        _fill_encoder(net, onnx.load(str(bundle.encoder_path())).graph, bundle)
         _fill_head(net, onnx.load(str(bundle.head_path)).graph)
     except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{folder} cannot be trained on: {error}") from error
@@ -149,7 +151,7 @@ def _check(net: Segmenter, bundle: Bundle) -> None:
     shape = (1, 12 * FRAMES_PER_TOKEN, bundle.mel.mel_bands)
     log_mel = torch.randn(shape, generator=generator) - 2.0
     value = log_mel.numpy()
-    for path in (bundle.encoder_path, bundle.head_path):
+    for path in (bundle.encoder_path(), bundle.head_path):
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         value = session.run(None, {session.get_inputs()[0].name: value})[0]
     difference = float(np.abs(net(log_mel).numpy() - value).max())

@@ -18,7 +18,9 @@ from recorder.errors import ModelError
 
 SCHEMA_VERSION = 1
 DEFAULT_BUNDLE = Path(__file__).parent.parent / "models" / "puerto_rico_edge"
-_GRAPHS = ("encoder.onnx", "head.onnx")
+HEAD_FILE = "head.onnx"
+ENCODER_FILES = {"fp32": "encoder.onnx", "int8": "encoder.int8.onnx"}
+"""By precision; a bundle has one of them or both."""
 ANY_BIRD = ("bird", "Aves", "Bird, species not known")
 """Label, scientific and common name of a call that is none of the species."""
 
@@ -58,6 +60,10 @@ class Bundle:
     """How much that output gates the classes, see `postprocess.gated`; 0 = not at all."""
     any_bird_threshold: float
     """From which score on it is said that a bird calls where no species is; 0 = never."""
+    precisions: tuple[str, ...]
+    """Of the encoders that are there: fp32, int8 or both."""
+    int8_gate: str
+    """What came of comparing int8 with fp32 (`birdrec export gate`): passed, failed or not run."""
     recurrence_exponent: float
     """How much a class's best chunk in the window lifts it, see `postprocess.recurrent`."""
     sha256: str
@@ -77,13 +83,12 @@ class Bundle:
         """How many numbers the head gives for a token."""
         return len(self.labels) + self.any_bird
 
-    @property
-    def encoder_path(self) -> Path:
-        return self.path / "encoder.onnx"
+    def encoder_path(self, precision: str = "fp32") -> Path:
+        return self.path / ENCODER_FILES[precision]
 
     @property
     def head_path(self) -> Path:
-        return self.path / "head.onnx"
+        return self.path / HEAD_FILE
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -103,7 +108,8 @@ def read_bundle(path: Path) -> Bundle:
         ) from error
     try:
         bundle = _bundle(path, details, hashlib.sha256(raw).hexdigest())
-        hashes = {name: details["files"][name]["sha256"] for name in _GRAPHS}
+        hashes = {name: entry["sha256"] for name, entry in details["files"].items()}
+        hashes[HEAD_FILE]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{manifest}: {error} is missing or malformed") from error
     for name, expected in hashes.items():
@@ -147,10 +153,17 @@ def _bundle(path: Path, details: dict[str, Any], sha256: str) -> Bundle:
         any_bird=bool(details["head"].get("any_bird", False)),
         any_bird_exponent=float(details["head"].get("any_bird_exponent", 0.0)),
         any_bird_threshold=float(details["head"].get("any_bird_threshold", 0.0)),
+        precisions=tuple(one for one, name in ENCODER_FILES.items() if name in details["files"]),
+        int8_gate=str(details["encoder"].get("int8", {}).get("gate", "not run")),
         recurrence_exponent=float(details["head"].get("recurrence_exponent", 0.0)),
         sha256=sha256,
         details=details,
     )
+    if not bundle.precisions:
+        raise ModelError(
+            f"{path / 'model.json'} lists no encoder: its files must include "
+            f"{' or '.join(ENCODER_FILES.values())}"
+        )
     _check_windows(bundle)
     return bundle
 

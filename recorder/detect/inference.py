@@ -1,11 +1,15 @@
 """The two graphs of a bundle in onnxruntime, and the encoder as an exact stream.
 
+Both graphs are looked at before they are loaded (`onnx_file`).
+
 The CNN's receptive field is bounded: a tile with `halo_tokens` more on each side gives the same
 tokens, bit for bit, as the whole recording at once.
 """
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +17,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from recorder.detect.bundle import Bundle
+from recorder.detect.incremental import IncrementalHead, head_weights
 from recorder.detect.mel import FRAMES_PER_TOKEN
+from recorder.detect.onnx_file import OnnxFile, read_onnx
+from recorder.detect.precision import choose_precision
 from recorder.errors import ModelError
 
 Floats = NDArray[np.float32]
@@ -22,17 +29,26 @@ Floats = NDArray[np.float32]
 class Networks:
     """Encoder and head of a bundle, loaded and checked."""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
-        """Raises ModelError when a graph cannot be loaded or does not fit `model.json`."""
+    def __init__(self, bundle: Bundle, *, threads: int = 1, precision: str = "auto") -> None:
+        """Raises ModelError when a graph cannot be loaded or does not fit `model.json`.
+
+        `precision` is one of `precision.PRECISIONS`; `self.precision` says what came of auto.
+        """
         self.bundle = bundle
-        self._encoder = _session(bundle.encoder_path, threads)
-        self._head = _session(bundle.head_path, threads)
+        self.precision = choose_precision(bundle, precision)
+        encoder_path = bundle.encoder_path(self.precision)
+        _check_words(bundle, encoder_path, read_onnx(encoder_path))
+        head = read_onnx(bundle.head_path)
+        _check_words(bundle, bundle.head_path, head)
+        self._head_file = head
+        self._encoder = session(encoder_path, threads)
+        self._head = session(bundle.head_path, threads)
         probe = 2 * bundle.halo_tokens + 1
         frames = np.zeros((probe * FRAMES_PER_TOKEN, bundle.mel.mel_bands), np.float32)
         try:
             tokens = self.encode(frames)
             logits = self.attend(tokens)
-        except _OnnxError as error:
+        except ONNX_ERRORS as error:
             raise ModelError(f"{bundle.path}: the graphs do not run ({error})") from error
         expected = (probe, bundle.width), (probe, bundle.outputs)
         if (tokens.shape, logits.shape) != expected:
@@ -48,6 +64,10 @@ class Networks:
     def attend(self, tokens: Floats) -> Floats:
         """Tokens [tokens, width] to logits [tokens, outputs], every token seeing all others."""
         return self._run(self._head, "tokens", tokens)
+
+    def incremental_head(self) -> IncrementalHead:
+        """The head for a window that slides, empty. ModelError where an older version exported."""
+        return IncrementalHead(head_weights(self._head_file), self.bundle.window_tokens)
 
     @staticmethod
     def _run(session: Any, name: str, value: Floats) -> Floats:
@@ -96,7 +116,31 @@ class TokenStream:
         return tile
 
 
-def _session(path: Any, threads: int) -> Any:
+def _check_words(bundle: Bundle, path: Path, graph: OnnxFile) -> None:
+    """What is written in a graph is what `model.json` says; older graphs say nothing."""
+    outputs = [one.label for one in bundle.labels] + ["bird"] * bundle.any_bird
+    for word, expected in (("birdrec.mel", bundle.mel.to_dict()), ("birdrec.labels", outputs)):
+        found = graph.metadata.get(word)
+        if found is not None and found != json.dumps(expected):
+            raise ModelError(
+                f"{path} was exported for another {word.removeprefix('birdrec.')} than model.json "
+                f"promises: {_first_difference(found, expected)}; export the model again"
+            )
+
+
+def _first_difference(written: str, expected: dict[str, Any] | list[str]) -> str:
+    """Between the JSON in a graph and what model.json has instead."""
+    try:
+        found: Any = json.loads(written)
+        pairs: Any = expected.items() if isinstance(expected, dict) else enumerate(expected)
+        different, value = next((key, value) for key, value in pairs if found[key] != value)
+    except (ValueError, KeyError, IndexError, TypeError, StopIteration):
+        return f"{len(expected)} entries there, and {written[:60]} in the graph"
+    return f"{different} is {value!r} there, {found[different]!r} in the graph"
+
+
+def session(path: Path, threads: int) -> Any:
+    """A graph in onnxruntime; ModelError when it cannot be loaded."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -105,11 +149,11 @@ def _session(path: Any, threads: int) -> Any:
         return onnxruntime.InferenceSession(
             str(path), sess_options=options, providers=["CPUExecutionProvider"]
         )
-    except _OnnxError as error:
+    except ONNX_ERRORS as error:
         raise ModelError(f"{path} is not a graph that onnxruntime loads ({error})") from error
 
 
-_OnnxError = (
+ONNX_ERRORS = (
     onnxruntime.capi.onnxruntime_pybind11_state.Fail,
     onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument,
     onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph,

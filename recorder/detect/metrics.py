@@ -94,8 +94,11 @@ def per_class(scores: Floats, truth: Bools, known: Bools) -> tuple[Floats, Float
     return np.array(precision), np.array(auc)
 
 
-def evaluate(scores: Floats, truth: Bools, known: Bools, threshold: float) -> Scores:
-    """All four figures of [rows, classes] scores; cmAP and AUC over the classes with a row."""
+def evaluate(scores: Floats, truth: Bools, known: Bools, threshold: float | Floats) -> Scores:
+    """All four figures of [rows, classes] scores; cmAP and AUC over the classes with a row.
+
+    `threshold` is one for all classes, or [classes].
+    """
     predicted = scores >= threshold
     precision, auc = per_class(scores, truth, known)
     return Scores(

@@ -1,0 +1,250 @@
+"""The head over a window that slides: global attention without starting again at each step.
+
+Ten minutes are 1920 tokens, and in both blocks each sees all others (§2.3). When 16 new tokens
+push out the 16 oldest, most of the first block is as before: the softmax of token i over the keys j
+
+    a_i = sum_j e_ij v_j / sum_j e_ij        e_ij = exp(q_i . k_j / sqrt(d) - m_i)
+
+loses 16 terms and gains 16, so that both sums are kept and brought up to date. The second block
+answers for the newest tokens alone, and multiplies its queries into the key and value weights
+instead of projecting all tokens (q . W_k y = (W_k^T q) . y). What it says of these tokens is what
+the whole head says of them, to rounding; `Networks.attend` is the oracle.
+
+What a sum has lost cannot be subtracted without a trace of rounding. So each token's sums are
+made anew when it is half a window old, and at once where little is left of what they were or an
+exponent grows large; how far they had gone astray is kept as `drift`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recorder.detect.onnx_file import OnnxFile
+from recorder.errors import ModelError
+
+Floats = NDArray[np.float32]
+Places = NDArray[np.int64]
+
+_LITTLE_LEFT = 0.25
+"""A sum that keeps less than this of what it was is made anew: the rest is mostly rounding."""
+_LARGEST_EXPONENT = 20.0
+"""Above a token's m_i: its terms would drown those that are there."""
+
+
+@dataclass(frozen=True)
+class AttentionWeights:
+    """x + attention(x) of one block; matrices are [in, out]."""
+
+    query_key_value: Floats  # [width, 3 * width]
+    query_key_value_bias: Floats
+    out: Floats  # [width, width]
+    out_bias: Floats
+
+
+@dataclass(frozen=True)
+class HeadWeights:
+    """Two blocks and the classes (§2.3)."""
+
+    first: AttentionWeights
+    second: AttentionWeights
+    classify: Floats  # [width, outputs]
+    classify_bias: Floats
+    heads: int
+
+
+def head_weights(graph: OnnxFile) -> HeadWeights:
+    """The weights of a head's graph; ModelError when it is not one of ours."""
+    try:
+        named = {name: np.asarray(value, np.float32) for name, value in graph.weights.items()
+                 if name.startswith(("blocks.", "classify."))}  # fmt: skip
+        first, second = (
+            AttentionWeights(
+                named[f"blocks.{number}.query_key_value.weight"],
+                named[f"blocks.{number}.query_key_value.bias"],
+                named[f"blocks.{number}.out.weight"],
+                named[f"blocks.{number}.out.bias"],
+            )
+            for number in range(2)
+        )
+        return HeadWeights(
+            first,
+            second,
+            named["classify.weight"],
+            named["classify.bias"],
+            int(graph.metadata["birdrec.heads"]),
+        )
+    except (KeyError, ValueError) as error:
+        raise ModelError(
+            f"the head's graph has no {error}: export the model again with this version"
+        ) from error
+
+
+class IncrementalHead:
+    """The newest tokens' logits over a window of at most `window_tokens` tokens.
+
+    A place in the window is a third of a second of time. What was never heard (`skip`) takes its
+    place, and nothing attends to it.
+    """
+
+    def __init__(self, weights: HeadWeights, window_tokens: int) -> None:
+        width, heads = len(weights.classify), weights.heads
+        self._weights = weights
+        self._window = window_tokens
+        self._scale = np.float32((width // heads) ** -0.5)
+        self._tokens = np.zeros((window_tokens, width), np.float32)
+        per_head = (heads, window_tokens, width // heads)
+        self._query = np.zeros(per_head, np.float32)
+        self._key = np.zeros(per_head, np.float32)
+        self._value = np.zeros(per_head, np.float32)
+        self._sum = np.zeros(per_head, np.float32)
+        self._total = np.ones((heads, window_tokens), np.float32)
+        self._offset = np.zeros((heads, window_tokens), np.float32)
+        self._held = np.zeros(window_tokens, bool)
+        self._next = 0
+        self._absorb_second(weights)
+        self.drift = 0.0
+        """The largest error that a renewal has found in what the first block says so far."""
+
+    def _absorb_second(self, weights: HeadWeights) -> None:
+        width = len(weights.classify)
+        query, key, value = np.split(weights.second.query_key_value, 3, axis=1)
+        biases = np.split(weights.second.query_key_value_bias, 3)
+        self._query_2: Floats = query * self._scale
+        self._query_2_bias: Floats = biases[0] * self._scale
+        # The bias of the keys adds the same to all scores of a query: softmax does not see it.
+        self._key_2 = _split(key, weights.heads).transpose(0, 2, 1).copy()
+        self._value_2: Floats = _split(value, weights.heads).copy()
+        self._value_2_bias: Floats = _split(biases[2][np.newaxis], weights.heads)
+        assert self._key_2.shape == (weights.heads, width // weights.heads, width)
+
+    def push(self, tokens: Floats) -> None:
+        """Take the next tokens [tokens, width], at most a window of them at once."""
+        if len(tokens) > self._window:
+            raise ValueError(f"{len(tokens)} tokens at once for a window of {self._window}")
+        if not len(tokens):
+            return
+        places = self._advance(len(tokens))
+        projected = tokens @ self._weights.first.query_key_value
+        projected += self._weights.first.query_key_value_bias
+        query, key, value = (
+            _split(part, self._weights.heads) for part in np.split(projected, 3, axis=1)
+        )
+        query = query * self._scale
+        self._replace(places, key, value)
+        self._tokens[places] = tokens
+        self._query[:, places] = query
+        self._key[:, places] = key
+        self._value[:, places] = value
+        self._held[places] = True
+        self._renew(places)
+        self._renew_the_middle_aged(len(tokens))
+
+    def skip(self, tokens: int) -> None:
+        """Time passes in which nothing was heard: the oldest leave, and nobody comes."""
+        places = self._advance(min(tokens, self._window))
+        nothing = np.zeros((self._weights.heads, 0, self._key.shape[2]), np.float32)
+        self._replace(places, nothing, nothing)
+        self._tokens[places] = 0.0
+        for state in (self._query, self._key, self._value, self._sum, self._offset):
+            state[:, places] = 0.0
+        self._total[:, places] = 1.0
+        self._renew_the_middle_aged(len(places))
+
+    def logits(self, newest: int) -> Floats:
+        """[newest, outputs]: what the head says now of the last tokens.
+
+        ValueError when so many are not held, or lie across a gap.
+        """
+        asked = (self._next - np.arange(newest, 0, -1)) % self._window
+        if not 0 < newest <= self._window or not self._held[asked].all():
+            raise ValueError(f"the newest {newest} tokens are not all there")
+        weights, heads = self._weights, self._weights.heads
+        mixed = self._sum / self._total[:, :, np.newaxis]
+        after_first = _added(weights.first, self._tokens, mixed)
+        known = after_first if self._held.all() else after_first[self._held]
+        query = _split(after_first[asked] @ self._query_2 + self._query_2_bias, heads)
+        absorbed: Floats = (query @ self._key_2).reshape(heads * newest, -1)
+        scores: Floats = absorbed @ known.T
+        scores -= scores.max(axis=1, keepdims=True)
+        np.exp(scores, out=scores)
+        seen: Floats = scores @ known
+        seen /= scores.sum(axis=1, keepdims=True)
+        mixed = seen.reshape(heads, newest, -1) @ self._value_2 + self._value_2_bias
+        after = _added(weights.second, after_first[asked], mixed)
+        result: Floats = after @ weights.classify + weights.classify_bias
+        return result
+
+    def _advance(self, count: int) -> Places:
+        """The places that the next `count` tokens take; who was there is gone."""
+        places = (self._next + np.arange(count)) % self._window
+        self._next = int((self._next + count) % self._window)
+        return places
+
+    def _replace(self, places: Places, key: Floats, value: Floats) -> None:
+        """In the sums of those who stay: out with the terms at `places`, in with the new ones."""
+        gone = places[self._held[places]]
+        self._held[places] = False
+        before = self._total.copy()
+        reach = np.float32(_LARGEST_EXPONENT)
+        far = np.zeros(self._window, bool)
+        for keys, values, sign in (
+            (self._key[:, gone], self._value[:, gone], np.float32(-1.0)),
+            (key, value, np.float32(1.0)),
+        ):
+            if not keys.shape[1]:
+                continue
+            terms = self._query @ keys.transpose(0, 2, 1)
+            terms -= self._offset[:, :, np.newaxis]
+            if sign > 0:
+                far = (terms.max(axis=2) > reach).any(axis=0)
+            np.exp(np.minimum(terms, reach, out=terms), out=terms)
+            terms *= sign
+            self._total += terms.sum(axis=2)
+            self._sum += terms @ values
+        little = (self._total < np.float32(_LITTLE_LEFT) * before).any(axis=0)
+        self._renew(np.flatnonzero((little | far) & self._held), key, value)
+
+    def _renew_the_middle_aged(self, count: int) -> None:
+        """Make anew the sums of as many tokens as came, half a window old: so each once."""
+        places = (self._next - 1 - self._window // 2 - np.arange(count)) % self._window
+        places = places[self._held[places]]
+        if not len(places):
+            return
+        before = self._sum[:, places] / self._total[:, places, np.newaxis]
+        self._renew(places)
+        now = self._sum[:, places] / self._total[:, places, np.newaxis]
+        self.drift = max(self.drift, float(np.abs(now - before).max()))
+
+    def _renew(
+        self, places: Places, key: Floats | None = None, value: Floats | None = None
+    ) -> None:
+        """Make the sums of these tokens from nothing, over all that is held and what comes."""
+        if not len(places):
+            return
+        everything = bool(self._held.all())
+        keys = self._key if everything else self._key[:, self._held]
+        values = self._value if everything else self._value[:, self._held]
+        if key is not None and value is not None and key.shape[1]:
+            keys = np.concatenate([keys, key], axis=1)
+            values = np.concatenate([values, value], axis=1)
+        terms = self._query[:, places] @ keys.transpose(0, 2, 1)
+        self._offset[:, places] = terms.max(axis=2)
+        terms -= self._offset[:, places, np.newaxis]
+        np.exp(terms, out=terms)
+        self._total[:, places] = terms.sum(axis=2)
+        self._sum[:, places] = terms @ values
+
+
+def _added(block: AttentionWeights, tokens: Floats, mixed: Floats) -> Floats:
+    """x + attention(x): what the heads have mixed [heads, rows, width of a head] joins the rows."""
+    joined = mixed.transpose(1, 0, 2).reshape(len(tokens), -1)
+    result: Floats = tokens + joined @ block.out + block.out_bias
+    return result
+
+
+def _split(rows: Floats, heads: int) -> Floats:
+    """[rows, width] -> [heads, rows, width of a head]."""
+    return np.ascontiguousarray(rows.reshape(len(rows), heads, -1).transpose(1, 0, 2))

@@ -1,0 +1,174 @@
+"""The head that slides says what the whole head says, whatever has come and gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from recorder.detect.bundle import Bundle
+from recorder.detect.incremental import (
+    AttentionWeights,
+    HeadWeights,
+    IncrementalHead,
+    head_weights,
+)
+from recorder.detect.inference import Networks
+from recorder.detect.onnx_file import OnnxFile, read_onnx
+from recorder.errors import ModelError
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+WIDTH, HEADS, OUTPUTS, WINDOW = 16, 4, 3, 48
+SAME = 1e-5
+
+
+def random_weights(loudness: float, seed: int = 0) -> HeadWeights:
+    """`loudness` scales queries and keys: from an even mean to a choice of one token."""
+    rng = np.random.default_rng(seed)
+
+    def matrix(*shape: int) -> Floats:
+        return (rng.standard_normal(shape) / shape[0] ** 0.5).astype(np.float32)
+
+    def block() -> AttentionWeights:
+        mixed = matrix(WIDTH, 3 * WIDTH)
+        mixed[:, : 2 * WIDTH] *= np.float32(loudness)
+        return AttentionWeights(mixed, matrix(3 * WIDTH), matrix(WIDTH, WIDTH), matrix(WIDTH))
+
+    return HeadWeights(block(), block(), matrix(WIDTH, OUTPUTS), matrix(OUTPUTS), HEADS)
+
+
+def oracle(weights: HeadWeights, tokens: Floats) -> Doubles:
+    """§2.3, slow and obvious, in doubles: every token's logits [tokens, outputs]."""
+    values = tokens.astype(np.float64)
+    for block in (weights.first, weights.second):
+        query, key, value = np.split(
+            values @ block.query_key_value + block.query_key_value_bias, 3, axis=1
+        )
+        mixed = []
+        for part in np.split(np.arange(values.shape[1]), weights.heads):
+            scores = query[:, part] @ key[:, part].T / len(part) ** 0.5
+            terms = np.exp(scores - scores.max(axis=1, keepdims=True))
+            mixed.append(terms @ value[:, part] / terms.sum(axis=1, keepdims=True))
+        values = values + np.concatenate(mixed, axis=1) @ block.out + block.out_bias
+    return np.asarray(values @ weights.classify + weights.classify_bias)
+
+
+@dataclass
+class History:
+    """What was pushed and skipped, and what of it is still in the window."""
+
+    tokens: list[Floats | None]
+
+    def held(self, window: int = WINDOW) -> Floats:
+        return np.array([one for one in self.tokens[-window:] if one is not None], np.float32)
+
+
+def steps() -> st.SearchStrategy[list[int]]:
+    """Positive: so many tokens come; negative: so many are skipped."""
+    some = st.integers(1, 20) | st.integers(1, 20) | st.integers(-60, -1)
+    return st.lists(some, min_size=1, max_size=40)
+
+
+@given(steps(), st.sampled_from([0.3, 1.0, 4.0]), st.integers(0, 1000))
+def test_it_is_the_whole_head_whatever_comes_and_goes(
+    moves: list[int], loudness: float, seed: int
+) -> None:
+    weights, rng = random_weights(loudness), np.random.default_rng(seed)
+    head, history = IncrementalHead(weights, WINDOW), History([])
+    for move in moves:
+        if move < 0:
+            head.skip(-move)
+            history.tokens += [None] * -move
+            continue
+        tokens = rng.standard_normal((move, WIDTH)).astype(np.float32)
+        head.push(tokens)
+        history.tokens += list(tokens)
+        expected = oracle(weights, history.held())[-move:]
+        np.testing.assert_allclose(head.logits(move), expected, atol=SAME, rtol=SAME)
+
+
+@pytest.mark.parametrize("loudness", [1.0, 4.0, 8.0])
+def test_thousands_of_steps_do_not_add_up(loudness: float) -> None:
+    weights, rng = random_weights(loudness, seed=3), np.random.default_rng(1)
+    head = IncrementalHead(weights, WINDOW)
+    last: list[Floats] = []
+    for _ in range(3000):
+        # Loud tokens now and then draw all attention, and leave it behind when they go.
+        size = 6.0 if rng.random() < 0.05 else 0.7
+        tokens = (size * rng.standard_normal((4, WIDTH))).astype(np.float32)
+        head.push(tokens)
+        last = [*last, tokens][-WINDOW // 4 :]
+    expected = oracle(weights, np.concatenate(last))[-8:]
+    scale = max(1.0, float(np.abs(expected).max()))
+    np.testing.assert_allclose(head.logits(8), expected, atol=SAME * scale, rtol=0)
+    assert head.drift < 1e-3
+
+
+def test_a_token_that_drowned_all_others_leaves_no_trace() -> None:
+    """What it took from the sums is all but everything: they must be made anew."""
+    weights = random_weights(6.0, seed=5)
+    rng = np.random.default_rng(2)
+    head, tokens = IncrementalHead(weights, WINDOW), []
+    loud = 12.0 * rng.standard_normal((1, WIDTH)).astype(np.float32)
+    for new in (loud, *(0.3 * rng.standard_normal((1, WIDTH)) for _ in range(WINDOW + 5))):
+        head.push(new.astype(np.float32))
+        tokens.append(new.astype(np.float32))
+    expected = oracle(weights, np.concatenate(tokens)[-WINDOW:])[-1:]
+    np.testing.assert_allclose(head.logits(1), expected, atol=SAME, rtol=SAME)
+
+
+def test_after_a_gap_as_long_as_the_window_it_starts_again() -> None:
+    weights, rng = random_weights(1.0), np.random.default_rng(4)
+    head, fresh = IncrementalHead(weights, WINDOW), IncrementalHead(weights, WINDOW)
+    head.push(rng.standard_normal((WINDOW, WIDTH)).astype(np.float32))
+    head.skip(10 * WINDOW)
+    tokens = rng.standard_normal((5, WIDTH)).astype(np.float32)
+    head.push(tokens)
+    fresh.push(tokens)
+    np.testing.assert_allclose(head.logits(5), fresh.logits(5), atol=SAME)
+
+
+def test_what_is_not_there_is_not_answered_for() -> None:
+    head = IncrementalHead(random_weights(1.0), WINDOW)
+    with pytest.raises(ValueError, match="newest 1 tokens"):
+        head.logits(1)
+    head.push(np.zeros((3, WIDTH), np.float32))
+    head.push(np.zeros((0, WIDTH), np.float32))
+    assert head.logits(3).shape == (3, OUTPUTS)
+    for wrong in (0, 4, WINDOW + 1):
+        with pytest.raises(ValueError, match="not all there"):
+            head.logits(wrong)
+    head.skip(1)
+    with pytest.raises(ValueError, match="not all there"):
+        head.logits(2)
+    with pytest.raises(ValueError, match="at once"):
+        head.push(np.zeros((WINDOW + 1, WIDTH), np.float32))
+
+
+def test_the_packaged_head_over_three_windows(bundle: Bundle, networks: Networks) -> None:
+    """Against the graph itself, which rounds as well: 1e-5 of the largest logit."""
+    rng = np.random.default_rng(9)
+    # As loud as real tokens are: a few numbers of several, most near 0.
+    count = 3 * bundle.window_tokens
+    tokens = (rng.standard_t(3, (count, bundle.width)) * 0.25).astype(np.float32)
+    head = networks.incremental_head()
+    for begin in range(0, count, 16):
+        head.push(tokens[begin : begin + 16])
+        if begin + 16 in (160, 1920, 1936, 4000, count):
+            stop = begin + 16
+            whole = networks.attend(tokens[max(0, stop - bundle.window_tokens) : stop])[-16:]
+            scale = max(1.0, float(np.abs(whole).max()))
+            np.testing.assert_allclose(head.logits(16), whole, atol=SAME * scale, rtol=0)
+
+
+def test_a_head_without_named_weights_says_what_to_do(bundle: Bundle) -> None:
+    graph = read_onnx(bundle.head_path)
+    older = OnnxFile({}, graph.metadata, graph.operators)
+    with pytest.raises(ModelError, match="export the model again"):
+        head_weights(older)
