@@ -128,6 +128,30 @@ def gate(
         raise ModelError(f"{bundle} is refused: {'; '.join(report['reasons'])}. See its gate.json")
 
 
+@app.command(epilog="Example: birdrec export bench recorder/models/puerto_rico_edge")
+def bench(
+    bundles: Annotated[list[Path], typer.Argument(help="Bundles to measure.")],
+    runs: Annotated[int, typer.Option(help="How often each part is measured.")] = 40,
+    out: Annotated[Path | None, typer.Option(help="Write the JSON here as well.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
+) -> None:
+    """What a model costs here, on one thread: each part of a live 5-s step, a scan, memory, files.
+
+    Needs no torch: it runs on the board.
+    """
+    import json
+
+    from export.bench import run_bench, table
+    from recorder.keep.formats import write_json
+
+    if runs < 1:
+        raise UsageError(f"--runs {runs}: at least 1 is needed")
+    report = run_bench(bundles, runs)
+    if out is not None:
+        write_json(out, report)
+    typer.echo(json.dumps(report, indent=1) if as_json else table(report))
+
+
 def _gate_line(report: dict[str, Any]) -> str:
     if "fp32" not in report:
         return "int8 could not be compared"

@@ -14,14 +14,16 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from recorder.detect.mel import FRAMES_PER_TOKEN, MelConfig
+from recorder.detect.mel import FRAMES_PER_TOKEN, PICTURE_FRAMES, MelConfig
 from recorder.errors import ModelError
+from train.classifier import Classifier
 from train.segmenter import Encoder, GlobalAttention, Head
 
 PARITY = 1e-4
 """The largest difference between torch and onnxruntime that is taken for rounding."""
 
 _OPSET = 18
+_INPUTS = {"encoder": "log_mel", "head": "tokens", "classifier": "picture"}
 
 
 class HeadByHead(nn.Module):
@@ -88,6 +90,26 @@ def export_head(head: Head, path: Path, *, width: int, labels: list[str]) -> Non
     _export(HeadByHead(head, len(labels)), path, example, dynamic={1: tokens}, words=words)
 
 
+def export_classifier(net: Classifier, path: Path, mel: MelConfig, labels: list[str]) -> None:
+    """The picture of one chunk [1, 313, bands] -> logits [1, labels], the first classes alone."""
+    example = torch.randn(1, PICTURE_FRAMES, mel.mel_bands) - 2.0
+    words = {"birdrec.graph": "classifier", "birdrec.labels": json.dumps(labels)}
+    _export(FirstClasses(net, len(labels)), path, example, dynamic={}, words=words)
+
+
+class FirstClasses(nn.Module):
+    """A classifier without the classes that stay in the lab."""
+
+    def __init__(self, net: Classifier, classes: int) -> None:
+        super().__init__()
+        self.net = net
+        self.classes = classes
+
+    def forward(self, picture: Tensor) -> Tensor:
+        logits: Tensor = self.net(picture)[:, : self.classes]
+        return logits
+
+
 def _export(
     module: nn.Module,
     path: Path,
@@ -96,7 +118,7 @@ def _export(
     dynamic: dict[int, Any],
     words: dict[str, str],
 ) -> None:
-    name = "log_mel" if words["birdrec.graph"] == "encoder" else "tokens"
+    name = _INPUTS[words["birdrec.graph"]]
     module = module.eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -107,7 +129,7 @@ def _export(
             opset_version=_OPSET,
             input_names=[name],
             output_names=["tokens" if name == "log_mel" else "logits"],
-            dynamic_shapes=(dynamic,),
+            dynamic_shapes=(dynamic,) if dynamic else None,
             verbose=False,
         )
     assert program is not None
@@ -143,9 +165,10 @@ def _name_weights(graph: onnx.GraphProto, head: HeadByHead) -> None:
 
 
 def _check_parity(module: nn.Module, path: Path, example: Tensor, name: str) -> None:
-    """Same numbers as torch, on the example's length and on three times that."""
+    """Same numbers as torch, on the example and, if it may have any length, on three times that."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    for value in (example, torch.cat((example, example.flip(1), example * 0.5), dim=1)):
+    longer = torch.cat((example, example.flip(1), example * 0.5), dim=1)
+    for value in (example, example.flip(1) if name == "picture" else longer):
         with torch.no_grad():
             expected = module(value).numpy()
         found = session.run(None, {name: value.numpy()})[0]

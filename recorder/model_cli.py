@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from recorder.detect.bundle import Bundle
+    from recorder.detect.bundle import ModelBundle
 
 app = typer.Typer(
     help="List, explain and check model bundles.", no_args_is_help=True, rich_markup_mode=None
@@ -21,11 +21,12 @@ Folder = Annotated[Path, typer.Argument(help="A bundle: a folder with model.json
 @app.command("list", epilog="Example: birdrec model list --json")
 def list_models(as_json: AsJson = False) -> None:
     """The bundles that come with birdrec, the default first."""
-    from recorder.detect.bundle import DEFAULT_BUNDLE, read_bundle
+    from recorder.detect.bundle import DEFAULT_BUNDLE
+    from recorder.detect.models import read_model
 
     found = sorted(path.parent for path in DEFAULT_BUNDLE.parent.glob("*/model.json"))
     found.sort(key=lambda path: path != DEFAULT_BUNDLE)
-    models = [_summary(read_bundle(path)) for path in found]
+    models = [_summary(read_model(path)) for path in found]
     if as_json:
         typer.echo(json.dumps({"models": models}, indent=2))
         return
@@ -40,9 +41,9 @@ def list_models(as_json: AsJson = False) -> None:
 @app.command(epilog="Example: birdrec model info my_birds")
 def info(bundle: Folder, as_json: AsJson = False) -> None:
     """What a bundle knows: species with their thresholds, window, training, licence."""
-    from recorder.detect.bundle import read_bundle
+    from recorder.detect.models import read_model
 
-    read = read_bundle(bundle)
+    read = read_model(bundle)
     summary, species = _summary(read), [vars(label) for label in read.labels]
     if as_json:
         typer.echo(json.dumps({**summary, "species": species}, indent=2))
@@ -60,19 +61,64 @@ def info(bundle: Folder, as_json: AsJson = False) -> None:
 @app.command(epilog="Example: birdrec model verify my_birds")
 def verify(bundle: Folder) -> None:
     """Check every file's hash, load every graph and run it; exit code 5 if anything fails."""
-    from recorder.detect.bundle import read_bundle
-    from recorder.detect.inference import Networks
+    from recorder.detect.bundle import Bundle
+    from recorder.detect.models import AS_EXPORTED, load_model, read_model
+    from recorder.detect.precision import int8_is_exact
 
-    read = read_bundle(bundle)
-    for precision in read.precisions:
-        Networks(read, precision=precision)
-    runs = " and ".join(read.precisions)
-    typer.echo(f"{read.name}: whole, and it runs ({runs}); sha256 {read.sha256}")
+    read = read_model(bundle)
+    precisions = read.precisions if isinstance(read, Bundle) else (AS_EXPORTED,)
+    ran = [one for one in precisions if one != "int8" or int8_is_exact()]
+    for precision in ran:
+        load_model(read, precision)
+    left = "" if len(ran) == len(precisions) else "; int8 is not for this processor"
+    typer.echo(f"{read.name}: whole, and it runs ({', '.join(ran)}{left}); sha256 {read.sha256}")
 
 
-def _summary(bundle: Bundle) -> dict[str, Any]:
+@app.command(
+    epilog="Example: birdrec model wrap net.onnx --labels labels.txt --rate 48000 --window 3 "
+    "--out my_net"
+)
+def wrap(
+    graph: Annotated[Path, typer.Argument(help="An ONNX net that scores a window of sound.")],
+    labels: Annotated[
+        Path, typer.Option(help="A line for each of its numbers: Scientific name_Common name.")
+    ],
+    rate: Annotated[int, typer.Option(help="The sample rate that it wants, in Hz.")],
+    window: Annotated[float, typer.Option(help="The length of its window, in seconds.")],
+    out: Annotated[Path, typer.Option(help="The bundle's folder; its name names the model.")],
+    activation: Annotated[
+        str, typer.Option(help="What makes its numbers probabilities: sigmoid, softmax or none.")
+    ] = "sigmoid",
+    threshold: Annotated[
+        float, typer.Option(help="From which score on a species is said to be there.")
+    ] = 0.25,
+    input_name: Annotated[
+        str, typer.Option("--input", help="The graph's input, if it has several.")
+    ] = "",
+    output_name: Annotated[
+        str, typer.Option("--output", help="The graph's output, if it has several.")
+    ] = "",
+    licence: Annotated[str, typer.Option(help="Of the net.")] = "not stated",
+) -> None:
+    """Make a bundle of somebody else's net, to scan with it: samples in, one number a label out."""
+    from recorder.wrap import Listening
+    from recorder.wrap import wrap as write
+
+    listening = Listening(rate, window, activation, threshold, input_name, output_name)
+    made = write(graph, labels, out, listening, licence)
+    typer.echo(f"{made.path}: {len(made.labels)} labels; birdrec scan FOLDER --model {made.path}")
+
+
+def _summary(bundle: ModelBundle) -> dict[str, Any]:
+    from recorder.detect.bundle import Bundle
     from recorder.detect.mel import TOKEN_S
 
+    backbone = None
+    if isinstance(bundle, Bundle):
+        window_s = bundle.window_tokens * TOKEN_S
+        backbone = bundle.details["encoder"].get("backbone")
+    else:
+        window_s = bundle.details["classifier"]["window_s"]
     details = bundle.details
     size = sum(entry["bytes"] for entry in details["files"].values())
     return {
@@ -82,7 +128,7 @@ def _summary(bundle: Bundle) -> dict[str, Any]:
         "sha256": bundle.sha256,
         "megabytes": round(size / 1e6, 1),
         "licence": details.get("licence", "not stated"),
-        "backbone": details["encoder"].get("backbone", "not stated"),
-        "window_s": bundle.window_tokens * TOKEN_S,
+        "backbone": backbone or "not stated",
+        "window_s": window_s,
         "evaluation": details.get("training", {}).get("evaluation", "not stated"),
     }

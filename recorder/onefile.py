@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recorder import __version__
-from recorder.detect.bundle import Bundle
+from recorder.detect.bundle import ModelBundle
 from recorder.detect.decide import detected, token_events
-from recorder.detect.inference import Networks
 from recorder.detect.mel import CHUNK_S, TOKEN_S
-from recorder.detect.pipeline import ChunkResult, Pipeline
+from recorder.detect.models import Model
+from recorder.detect.pipeline import ChunkResult
 from recorder.errors import AudioFileError, ModelError
 from recorder.keep.formats import ChunkRow, DetectionRow, EventRow, ManifestRow
 from recorder.keep.result import FileResult
@@ -39,14 +39,14 @@ Progress = Callable[[float], None]
 class FileScanner:
     """Analyses one file after another with one model."""
 
-    def __init__(self, networks: Networks, thresholds: Floats) -> None:
-        self._networks = networks
+    def __init__(self, model: Model, thresholds: Floats) -> None:
+        self._model = model
         self._thresholds = thresholds
 
     def scan(self, found: Found, progress: Progress = lambda _: None) -> FileResult:
         """One file, whatever it is: a problem ends in its manifest row, never in an exception."""
         started = time.monotonic()
-        bundle = self._networks.bundle
+        bundle = self._model.bundle
         row = _blank_row(found, bundle)
         if found.problem:
             status = "skipped" if found.harmless else "failed"
@@ -59,11 +59,11 @@ class FileScanner:
         return replace(result, manifest=replace(result.manifest, elapsed_s=elapsed_s))
 
     def _analyse(self, found: Found, row: ManifestRow, progress: Progress) -> FileResult:
-        bundle = self._networks.bundle
-        pipeline = Pipeline(self._networks)
+        bundle = self._model.bundle
+        pipeline = self._model.pipeline()
         results: list[ChunkResult] = []
         with AudioFile(found.path) as sound:
-            resampler = StreamResampler(sound.sample_rate_hz, bundle.mel.sample_rate_hz)
+            resampler = StreamResampler(sound.sample_rate_hz, bundle.sample_rate_hz)
             for block in sound.blocks(_BLOCK_S * sound.sample_rate_hz):
                 results += pipeline.push(resampler.push(block))
                 progress(len(block) / max(sound.frames or 0, sound.frames_read))
@@ -75,7 +75,7 @@ class FileScanner:
         return _rows(found.name, results, manifest, bundle=bundle, thresholds=self._thresholds)
 
 
-def _blank_row(found: Found, bundle: Bundle) -> ManifestRow:
+def _blank_row(found: Found, bundle: ModelBundle) -> ManifestRow:
     return ManifestRow(
         path=found.name,
         status="failed",
@@ -120,7 +120,7 @@ def _rows(
     results: list[ChunkResult],
     manifest: ManifestRow,
     *,
-    bundle: Bundle,
+    bundle: ModelBundle,
     thresholds: Floats,
 ) -> FileResult:
     outputs = np.stack([result.scores for result in results])
@@ -147,7 +147,7 @@ def _events(
     name: str,
     results: list[ChunkResult],
     hits_of: NDArray[np.bool_],
-    bundle: Bundle,
+    bundle: ModelBundle,
     recording_s: float,
 ) -> tuple[EventRow, ...]:
     heard = math.ceil(recording_s / TOKEN_S)  # the rest is padding

@@ -19,10 +19,10 @@ import onnxruntime
 import soundfile
 
 from recorder import __version__
-from recorder.detect.bundle import DEFAULT_BUNDLE, Bundle, read_bundle
+from recorder.detect.bundle import DEFAULT_BUNDLE, ModelBundle
 from recorder.detect.decide import thresholds
-from recorder.detect.inference import Networks
-from recorder.detect.precision import check_precision, choose_precision
+from recorder.detect.models import load_model, precision_of, read_model
+from recorder.detect.precision import check_precision
 from recorder.errors import EXIT_OK, EXIT_SOME_FAILED, NothingToDoError, UsageError
 from recorder.keep.formats import FORMATS, make_writable, write_json
 from recorder.keep.outputs import ScanOutputs
@@ -71,8 +71,8 @@ def run_scan(options: ScanOptions, *, quiet: bool) -> tuple[dict[str, Any], Tall
     """
     options.check()
     started = time.monotonic()
-    bundle = read_bundle(options.model or DEFAULT_BUNDLE)
-    options = replace(options, precision=choose_precision(bundle, options.precision))
+    bundle = read_model(options.model or DEFAULT_BUNDLE)
+    options = replace(options, precision=precision_of(bundle, options.precision))
     found = find_recordings(options.paths, leave_out=options.out)
     make_writable(options.out)
     tally, counts, interrupted = Tally(), _Counts(), False
@@ -122,7 +122,7 @@ class _Counts:
 
 
 def _results(
-    options: ScanOptions, bundle: Bundle, found: list[Found], report: Reporter
+    options: ScanOptions, bundle: ModelBundle, found: list[Found], report: Reporter
 ) -> Iterator[FileResult]:
     """The result of each file, in order: kept from before, or made now."""
     limits = thresholds(bundle, options.threshold).tolist()
@@ -148,7 +148,7 @@ def _kept(done: DoneFiles, one: Found, get: Callable[[], FileResult]) -> FileRes
 class _Scanners:
     """Analyses in this process, or in several others."""
 
-    def __init__(self, options: ScanOptions, bundle: Bundle) -> None:
+    def __init__(self, options: ScanOptions, bundle: ModelBundle) -> None:
         self._arguments = (bundle.path, options.threshold, options.precision)
         self.ahead = 1 if options.workers == 1 else options.workers * _AHEAD
         self._pool: ProcessPoolExecutor | None = None
@@ -187,9 +187,8 @@ def _advanced(result: FileResult, report: Reporter, size: int) -> FileResult:
 
 @lru_cache(maxsize=1)
 def _scanner(bundle_path: Path, threshold: float | None, precision: str) -> FileScanner:
-    bundle = read_bundle(bundle_path)
-    networks = Networks(bundle, precision=precision)
-    return FileScanner(networks, thresholds(bundle, threshold))
+    bundle = read_model(bundle_path)
+    return FileScanner(load_model(bundle, precision), thresholds(bundle, threshold))
 
 
 def _in_worker(
@@ -212,7 +211,7 @@ def _nothing(options: ScanOptions, found: list[Found]) -> str:
 
 
 def _run_record(
-    options: ScanOptions, bundle: Bundle, counts: _Counts, elapsed_s: float
+    options: ScanOptions, bundle: ModelBundle, counts: _Counts, elapsed_s: float
 ) -> dict[str, Any]:
     limits = thresholds(bundle, options.threshold)
     return {

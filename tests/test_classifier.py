@@ -10,8 +10,9 @@ import pytest
 import torch
 from toylab import TINY, write_lab
 
+from export.bundle import write_bundle
 from recorder.detect.mel import CHUNK_SAMPLES, MelConfig, chunk_picture
-from recorder.errors import UsageError
+from recorder.detect.models import load_model
 from train.checkpoint import read_checkpoint
 from train.classifier import Classifier, ClassifierConfig
 from train.loop import fit
@@ -64,11 +65,19 @@ def test_it_trains_in_the_same_loop_and_comes_back_from_its_checkpoint(trained: 
         assert torch.equal(checkpoint.net.state_dict()[name], weights)
 
 
-def test_it_cannot_be_exported_yet_and_says_so(trained: Path, tmp_path: Path) -> None:
-    from export.bundle import write_bundle
-
-    with pytest.raises(UsageError, match="a classifier cannot be exported yet"):
-        write_bundle(read_checkpoint(trained), tmp_path / "out", threshold=0.5, evaluation="")
+def test_its_bundle_says_what_it_says(trained: Path, tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(trained)
+    bundle = write_bundle(checkpoint, tmp_path / "out", threshold=0.5, evaluation="none")
+    assert [one.label for one in bundle.labels] == checkpoint.core
+    assert "A classifier (slim10) of 5-s chunks" in (bundle.path / "MODEL_CARD.md").read_text()
+    samples = np.random.default_rng(0).standard_normal(3 * CHUNK_SAMPLES).astype(np.float32)
+    samples *= 0.1
+    pipeline = load_model(bundle).pipeline()
+    results = pipeline.push(samples) + pipeline.finish()
+    pictures = features_of(samples, 3, MEL, "classifier")
+    expected = unsmoothed(checkpoint.net, pictures)[0][:, : len(checkpoint.core)]
+    found = np.stack([one.scores for one in results])
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_pictures_are_of_the_chunks_and_of_those_between() -> None:

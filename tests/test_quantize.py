@@ -23,7 +23,7 @@ from recorder.detect import precision
 from recorder.detect.bundle import DEFAULT_BUNDLE, Bundle, read_bundle
 from recorder.detect.inference import Networks
 from recorder.detect.mel import log_mel
-from recorder.detect.precision import choose_precision
+from recorder.detect.precision import choose_precision, int8_is_exact
 from recorder.errors import ModelError, UsageError
 from train.from_bundle import bundle_checkpoint
 from train.soundscapes import Soundscape
@@ -132,20 +132,41 @@ def test_a_bundle_without_floats_cannot_be_quantized_or_trained_on(
         bundle_checkpoint(small.path)
 
 
+def test_floats_run_where_they_are_and_integers_when_asked_for(both: Bundle, small: Bundle) -> None:
+    assert choose_precision(both) == "fp32"
+    assert choose_precision(both, "int8") == "int8"
+    assert choose_precision(small) == "int8"
+
+
+def test_a_processor_that_overflows_is_not_asked(
+    both: Bundle, small: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "int8_is_exact", lambda: False)
+    assert choose_precision(both) == "fp32"
+    for bundle, wanted in ((both, "int8"), (small, "auto")):
+        with pytest.raises(ModelError, match="no dot products of bytes"):
+            choose_precision(bundle, wanted)
+
+
 @pytest.mark.parametrize(
-    ("gate", "fast", "chosen"),
+    ("machine", "flags", "exact"),
     [
-        ("passed", True, "int8"),
-        ("passed", False, "fp32"),
-        ("not run", True, "fp32"),
-        ("failed", True, "fp32"),
+        ("aarch64", "fp asimd", True),
+        ("x86_64", "sse avx2 avx512f", False),
+        ("x86_64", "avx2 avx_vnni", True),
+        ("x86_64", "avx512f avx512_vnni", True),
     ],
 )
-def test_auto_takes_int8_where_it_has_passed_and_runs_well(
-    both: Bundle, monkeypatch: pytest.MonkeyPatch, gate: str, fast: bool, chosen: str
+def test_which_processors_overflow(
+    monkeypatch: pytest.MonkeyPatch, machine: str, flags: str, exact: bool
 ) -> None:
-    monkeypatch.setattr(precision, "int8_runs_well", lambda: fast)
-    assert choose_precision(replace(both, int8_gate=gate)) == chosen
+    monkeypatch.setattr(precision.platform, "machine", lambda: machine)
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: f"flags\t\t: {flags}\n")
+    int8_is_exact.cache_clear()
+    try:
+        assert int8_is_exact() == exact
+    finally:
+        int8_is_exact.cache_clear()
 
 
 def test_what_is_not_there_or_failed_is_not_taken(

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from recorder.detect.bundle import Bundle
 from recorder.detect.decide import thresholds
 from recorder.detect.inference import Networks
+from recorder.detect.models import Model
+from recorder.detect.pipeline import Pipeline
 from recorder.keep.result import FileResult
 from recorder.onefile import FileScanner
 from recorder.sound.finder import Found
@@ -109,7 +111,8 @@ def write(folder: Path, case: Case) -> Path:
 
 @pytest.fixture(scope="module")
 def scan(networks: Networks) -> Scan:
-    scanner = FileScanner(networks, thresholds(networks.bundle))
+    model = Model(networks.bundle, lambda: Pipeline(networks))
+    scanner = FileScanner(model, thresholds(networks.bundle))
 
     def one(path: Path) -> FileResult:
         return scanner.scan(Found(path, path.name))

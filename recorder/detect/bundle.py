@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,36 +38,19 @@ class Label:
     """A chunk's score from which the species counts as detected, 0..1."""
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """A checked bundle, its graphs not yet loaded."""
+@dataclass(frozen=True, kw_only=True)
+class ModelBundle:
+    """A checked bundle of any kind, its graphs not yet loaded."""
 
     path: Path
     name: str
     labels: tuple[Label, ...]
-    mel: MelConfig
-    halo_tokens: int
-    """How many tokens to each side the encoder needs to be exact."""
-    width: int
-    """Features of a token."""
-    window_tokens: int
-    """How many tokens the head attends over; 1920 = 10 minutes."""
-    hop_tokens: int
-    """How far apart the windows of a longer recording start; 960 = 5 minutes."""
-    own_share: float
-    """How much of a smoothed chunk is its own score, see `postprocess.chunk_probabilities`."""
-    any_bird: bool
-    """The head has one output more, the last: does any bird call, known or not?"""
-    any_bird_exponent: float
-    """How much that output gates the classes, see `postprocess.gated`; 0 = not at all."""
-    any_bird_threshold: float
+    any_bird: bool = False
+    """There is one output more, the last: does any bird call, known or not?"""
+    any_bird_threshold: float = 0.0
     """From which score on it is said that a bird calls where no species is; 0 = never."""
-    precisions: tuple[str, ...]
-    """Of the encoders that are there: fp32, int8 or both."""
-    int8_gate: str
-    """What came of comparing int8 with fp32 (`birdrec export gate`): passed, failed or not run."""
-    recurrence_exponent: float
-    """How much a class's best chunk in the window lifts it, see `postprocess.recurrent`."""
+    sample_rate_hz: int
+    """Of the sound that it hears."""
     sha256: str
     """Of `model.json`, which holds the hashes of the graphs: one name for the whole model."""
     details: dict[str, Any]
@@ -80,8 +65,33 @@ class Bundle:
 
     @property
     def outputs(self) -> int:
-        """How many numbers the head gives for a token."""
+        """How many numbers a chunk gets."""
         return len(self.labels) + self.any_bird
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle(ModelBundle):
+    """A segmenter's bundle (§2.3): encoder and head."""
+
+    mel: MelConfig
+    halo_tokens: int
+    """How many tokens to each side the encoder needs to be exact."""
+    width: int
+    """Features of a token."""
+    window_tokens: int
+    """How many tokens the head attends over; 1920 = 10 minutes."""
+    hop_tokens: int
+    """How far apart the windows of a longer recording start; 960 = 5 minutes."""
+    own_share: float
+    """How much of a smoothed chunk is its own score, see `postprocess.chunk_probabilities`."""
+    any_bird_exponent: float
+    """How much any bird gates the classes, see `postprocess.gated`; 0 = not at all."""
+    precisions: tuple[str, ...]
+    """Of the encoders that are there: fp32, int8 or both."""
+    int8_gate: str
+    """What came of comparing int8 with fp32 (`birdrec export gate`): passed, failed or not run."""
+    recurrence_exponent: float
+    """How much a class's best chunk in the window lifts it, see `postprocess.recurrent`."""
 
     def encoder_path(self, precision: str = "fp32") -> Path:
         return self.path / ENCODER_FILES[precision]
@@ -92,7 +102,19 @@ class Bundle:
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Read and check a bundle; ModelError names the file, what was expected and what is there."""
+    """Read and check a segmenter's bundle; ModelError names the file, what was expected and what is
+    there."""
+    details, sha256 = read_details(path)
+    if details.get("kind", "segmenter") != "segmenter":
+        raise ModelError(f"{path} is a {details['kind']}: a segmenter is needed here")
+    with well_formed(path):
+        bundle = _bundle(path, details, sha256)
+    check_files(path, details, [HEAD_FILE])
+    return bundle
+
+
+def read_details(path: Path) -> tuple[dict[str, Any], str]:
+    """`model.json` of a bundle and its hash; ModelError unless this version can read it."""
     manifest = path / "model.json"
     try:
         raw = manifest.read_bytes()
@@ -100,33 +122,46 @@ def read_bundle(path: Path) -> Bundle:
     except OSError as error:
         raise ModelError(
             f"no model bundle at {path}: {manifest.name} cannot be read ({error.strerror}); "
-            "a bundle is a folder that `birdrec export onnx` writes"
+            "a bundle is a folder that `birdrec export onnx` or `birdrec model wrap` writes"
         ) from error
     except ValueError as error:
         raise ModelError(
             f"{manifest} is not valid JSON ({error}): export the bundle again"
         ) from error
-    try:
-        bundle = _bundle(path, details, hashlib.sha256(raw).hexdigest())
-        hashes = {name: entry["sha256"] for name, entry in details["files"].items()}
-        hashes[HEAD_FILE]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"{manifest}: {error} is missing or malformed") from error
-    for name, expected in hashes.items():
-        _check_hash(path / name, expected)
-    return bundle
-
-
-def _bundle(path: Path, details: dict[str, Any], sha256: str) -> Bundle:
-    version = details["schema_version"]
+    version = details.get("schema_version") if isinstance(details, dict) else None
     if version != SCHEMA_VERSION:
         raise ModelError(
-            f"{path / 'model.json'}: schema version {version}, this birdrec reads "
+            f"{manifest}: schema version {version}, this birdrec reads "
             f"{SCHEMA_VERSION}: export the bundle with this version, or update birdrec"
         )
-    mel = MelConfig(**{name: details["mel"][name] for name in MelConfig.__dataclass_fields__})
-    if mel.to_dict() != details["mel"]:
-        raise ModelError(f"{path / 'model.json'}: its front end is not this recorder's: {mel}")
+    return details, hashlib.sha256(raw).hexdigest()
+
+
+@contextmanager
+def well_formed(path: Path) -> Iterator[None]:
+    """What is missing in `model.json`, or of another type, is a ModelError."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"{path / 'model.json'}: {error} is missing or malformed") from error
+
+
+def check_files(path: Path, details: dict[str, Any], needed: list[str]) -> None:
+    """Every file that is listed has the hash that is listed; the needed ones are among them."""
+    with well_formed(path):
+        hashes = {name: str(entry["sha256"]) for name, entry in details["files"].items()}
+        for name in needed:
+            hashes[name]
+    for name, expected in hashes.items():
+        if name != Path(name).name:
+            raise ModelError(
+                f"{path / 'model.json'} lists {name!r}: files lie in the bundle itself"
+            )
+        _check_hash(path / name, expected)
+
+
+def labels_of(path: Path, details: dict[str, Any]) -> tuple[Label, ...]:
+    """The labels of `model.json`: at least one, and all different."""
     labels = tuple(
         Label(
             str(entry["label"]),
@@ -140,10 +175,18 @@ def _bundle(path: Path, details: dict[str, Any], sha256: str) -> Bundle:
     )
     if not labels or len({label.label for label in labels}) != len(labels):
         raise ModelError(f"{path / 'model.json'}: the labels are empty or not all different")
+    return labels
+
+
+def _bundle(path: Path, details: dict[str, Any], sha256: str) -> Bundle:
+    mel = MelConfig(**{name: details["mel"][name] for name in MelConfig.__dataclass_fields__})
+    if mel.to_dict() != details["mel"]:
+        raise ModelError(f"{path / 'model.json'}: its front end is not this recorder's: {mel}")
     bundle = Bundle(
         path=path,
         name=str(details["name"]),
-        labels=labels,
+        labels=labels_of(path, details),
+        sample_rate_hz=mel.sample_rate_hz,
         mel=mel,
         halo_tokens=int(details["encoder"]["halo_tokens"]),
         width=int(details["encoder"]["width"]),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recorder.detect.bundle import Bundle
+from recorder.detect.bundle import ModelBundle
 from recorder.detect.mel import TOKENS_PER_CHUNK
 
 Floats = NDArray[np.float32]
@@ -30,7 +30,7 @@ class TokenEvent:
     """The highest token score, 0..1."""
 
 
-def thresholds(bundle: Bundle, override: float | None = None) -> Floats:
+def thresholds(bundle: ModelBundle, override: float | None = None) -> Floats:
     """The threshold of all that may be said, [said]: the bundle's own, or one for all species."""
     own = [label.threshold for label in bundle.said]
     if override is not None:

@@ -32,7 +32,9 @@ CHUNK_SAMPLES = TOKEN_SAMPLES * TOKENS_PER_CHUNK
 CHUNK_S = CHUNK_SAMPLES / SAMPLE_RATE_HZ
 
 PICTURE_HOP_SAMPLES = 512
-"""Of the classifier's picture: 313 frames in 5 s."""
+"""Of the classifier's picture..."""
+PICTURE_FRAMES = 313
+"""...which has so many frames in 5 s."""
 
 _FRAME_PAIR_SAMPLES = 625
 """Two hops of 312.5 samples."""

@@ -1,0 +1,79 @@
+"""Bundles of any kind: read, loaded, and a pipeline for each recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recorder.detect.bundle import Bundle, ModelBundle, read_bundle, read_details
+from recorder.detect.classifier import (
+    KIND,
+    ClassifierBundle,
+    ClassifierNetwork,
+    ClassifierPipeline,
+    read_classifier,
+)
+from recorder.detect.inference import Networks
+from recorder.detect.pipeline import ChunkResult, Pipeline
+from recorder.detect.precision import check_precision, choose_precision
+from recorder.errors import ModelError
+
+AS_EXPORTED = "as exported"
+
+
+class AnyPipeline(Protocol):
+    """One recording: mono samples at the bundle's rate in, settled chunks out."""
+
+    def push(self, samples: NDArray[np.float32]) -> list[ChunkResult]:
+        """Take samples; return the chunks that settled with them."""
+
+    def finish(self) -> list[ChunkResult]:
+        """The recording ends: return the chunks that are left."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A bundle's graphs, loaded once for any number of recordings."""
+
+    bundle: ModelBundle
+    pipeline: Callable[[], AnyPipeline]
+    """For one recording, from its first sample."""
+
+
+def read_model(path: Path) -> ModelBundle:
+    """Read and check a bundle of any kind; ModelError says what is wrong."""
+    details, _ = read_details(path)
+    kind = details.get("kind", "segmenter")
+    if kind == KIND:
+        return read_classifier(path)
+    if kind != "segmenter":
+        raise ModelError(f"{path / 'model.json'}: kind {kind!r}: use segmenter or {KIND}")
+    return read_bundle(path)
+
+
+def precision_of(bundle: ModelBundle, wanted: str) -> str:
+    """What runs when `wanted` is asked for: fp32 or int8, and of a classifier what is in its graph.
+
+    ModelError when the bundle does not have it.
+    """
+    check_precision(wanted)
+    if isinstance(bundle, Bundle):
+        return choose_precision(bundle, wanted)
+    if wanted != "auto":
+        raise ModelError(f"{bundle.path} has no encoder to choose: leave --precision out")
+    return AS_EXPORTED
+
+
+def load_model(bundle: ModelBundle, precision: str = "auto") -> Model:
+    """Load what is in a bundle; ModelError when a graph does not load or fit `model.json`."""
+    if isinstance(bundle, ClassifierBundle):
+        network = ClassifierNetwork(bundle)
+        return Model(bundle, lambda: ClassifierPipeline(network))
+    assert isinstance(bundle, Bundle)
+    networks = Networks(bundle, precision=precision)
+    return Model(bundle, lambda: Pipeline(networks))
