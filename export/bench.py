@@ -34,6 +34,7 @@ from recorder.detect.mel import (
     samples_needed,
 )
 from recorder.detect.pipeline import Pipeline
+from recorder.detect.precision import int8_is_exact
 
 Floats = NDArray[np.float32]
 Report = dict[str, Any]
@@ -48,6 +49,8 @@ def run_bench(folders: list[Path], runs: int = 40) -> Report:
     rows = []
     for folder in folders:
         for precision in read_bundle(folder).precisions:
+            if precision == "int8" and not int8_is_exact():
+                continue
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 rows.append(pool.submit(_measure, folder, precision, runs).result())
     return {

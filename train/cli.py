@@ -142,7 +142,7 @@ def reproduce(
     ] = None,
     seeds: Annotated[int, typer.Option(help="How often each net is trained.")] = 3,
     folds: Annotated[int, typer.Option(help="Of the clips, by session.")] = 3,
-    steps: Annotated[int, typer.Option(help="Of each training, 32 chunks a step.")] = 500,
+    steps: Annotated[int, typer.Option(help="Of each training, 32 chunks a step.")] = 800,
     exclude_label: Annotated[
         list[str] | None, typer.Option(help="No class of the nets; may be given again.")
     ] = None,
