@@ -39,8 +39,8 @@ from recorder.detect.precision import int8_is_exact
 Floats = NDArray[np.float32]
 Report = dict[str, Any]
 
-_LIVE_TOKENS = 2 * TOKENS_PER_CHUNK
-"""The chunk that is said live, and half a chunk to each side for the sliding window."""
+_LIVE_TOKENS = TOKENS_PER_CHUNK * 3 // 2
+"""The chunk that is said live, and half of the one before for the sliding window."""
 _SCAN_S = 600
 
 

@@ -15,6 +15,10 @@ app = typer.Typer(
     help="List, explain and check model bundles.", no_args_is_help=True, rich_markup_mode=None
 )
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_SHOWN = (
+    "name", "kind", "sha256", "megabytes", "licence", "backbone", "precision", "window_s",
+    "evaluation",
+)  # fmt: skip
 Folder = Annotated[Path, typer.Argument(help="A bundle: a folder with model.json.")]
 
 
@@ -48,7 +52,7 @@ def info(bundle: Folder, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps({**summary, "species": species}, indent=2))
         return
-    for name in ("name", "sha256", "megabytes", "licence", "backbone", "window_s", "evaluation"):
+    for name in _SHOWN:
         typer.echo(f"{name + ':':<12}{summary[name]}")
     said = f"from {read.any_bird_threshold:g}" if read.any_bird_threshold else "not said"
     typer.echo(f"{'any bird:':<12}{said if read.any_bird else 'not trained'}")
@@ -112,23 +116,29 @@ def wrap(
 def _summary(bundle: ModelBundle) -> dict[str, Any]:
     from recorder.detect.bundle import Bundle
     from recorder.detect.mel import TOKEN_S
+    from recorder.detect.models import AS_EXPORTED
 
-    backbone = None
-    if isinstance(bundle, Bundle):
-        window_s = bundle.window_tokens * TOKEN_S
-        backbone = bundle.details["encoder"].get("backbone")
-    else:
-        window_s = bundle.details["classifier"]["window_s"]
     details = bundle.details
+    if isinstance(bundle, Bundle):
+        kind, window_s = "segmenter", bundle.window_tokens * TOKEN_S
+        backbone, precisions = details["encoder"].get("backbone"), list(bundle.precisions)
+        if "int8" in precisions:
+            precisions[-1] += f" (gate: {bundle.int8_gate})"
+    else:
+        kind, window_s = "classifier", float(details["classifier"]["window_s"])
+        backbone, precisions = details["classifier"].get("backbone"), [AS_EXPORTED]
     size = sum(entry["bytes"] for entry in details["files"].values())
     return {
         "name": bundle.name,
         "path": str(bundle.path),
+        "kind": kind,
         "classes": len(bundle.labels),
         "sha256": bundle.sha256,
         "megabytes": round(size / 1e6, 1),
         "licence": details.get("licence", "not stated"),
         "backbone": backbone or "not stated",
+        "precision": ", ".join(precisions),
         "window_s": window_s,
+        "any_bird_threshold": bundle.any_bird_threshold or None,
         "evaluation": details.get("training", {}).get("evaluation", "not stated"),
     }

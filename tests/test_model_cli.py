@@ -34,6 +34,10 @@ def test_info_names_every_species_with_its_threshold(birdrec: Birdrec, bundle: B
         assert float(line.split()[0]) == pytest.approx(label.threshold, rel=1e-2)
     assert "licence:    CC BY-NC-SA 4.0" in result.stdout
     as_json = json.loads(birdrec("model", "info", DEFAULT_BUNDLE, "--json").stdout)
+    assert "precision:  fp32, int8 (gate: passed)" in result.stdout
+    assert (as_json["kind"], as_json["any_bird_threshold"]) == (
+        "segmenter", bundle.any_bird_threshold,
+    )  # fmt: skip
     assert [one["label"] for one in as_json["species"]] == [one.label for one in bundle.labels]
 
 

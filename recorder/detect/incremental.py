@@ -32,6 +32,8 @@ _LITTLE_LEFT = 0.25
 """A sum that keeps less than this of what it was is made anew: the rest is mostly rounding."""
 _LARGEST_EXPONENT = 20.0
 """Above a token's m_i: its terms would drown those that are there."""
+_SMALLEST_EXPONENT = np.float32(-50.0)
+"""e^-50 adds nothing to a sum of floats, and less than 1e-38 takes a processor 100 times longer."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ class IncrementalHead:
         absorbed: Floats = (query @ self._key_2).reshape(heads * newest, -1)
         scores: Floats = absorbed @ known.T
         scores -= scores.max(axis=1, keepdims=True)
-        np.exp(scores, out=scores)
+        np.exp(np.maximum(scores, _SMALLEST_EXPONENT, out=scores), out=scores)
         seen: Floats = scores @ known
         seen /= scores.sum(axis=1, keepdims=True)
         mixed = seen.reshape(heads, newest, -1) @ self._value_2 + self._value_2_bias
@@ -200,7 +202,7 @@ class IncrementalHead:
             terms -= self._offset[:, :, np.newaxis]
             if sign > 0:
                 far = (terms.max(axis=2) > reach).any(axis=0)
-            np.exp(np.minimum(terms, reach, out=terms), out=terms)
+            np.exp(np.clip(terms, _SMALLEST_EXPONENT, reach, out=terms), out=terms)
             terms *= sign
             self._total += terms.sum(axis=2)
             self._sum += terms @ values
@@ -233,7 +235,7 @@ class IncrementalHead:
         terms = self._query[:, places] @ keys.transpose(0, 2, 1)
         self._offset[:, places] = terms.max(axis=2)
         terms -= self._offset[:, places, np.newaxis]
-        np.exp(terms, out=terms)
+        np.exp(np.maximum(terms, _SMALLEST_EXPONENT, out=terms), out=terms)
         self._total[:, places] = terms.sum(axis=2)
         self._sum[:, places] = terms @ values
 
