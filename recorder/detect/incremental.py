@@ -100,9 +100,9 @@ class IncrementalHead:
         per_head = (heads, window_tokens, width // heads)
         self._query = np.zeros(per_head, np.float32)
         self._key = np.zeros(per_head, np.float32)
-        self._value = np.zeros(per_head, np.float32)
-        self._sum = np.zeros(per_head, np.float32)
-        self._total = np.ones((heads, window_tokens), np.float32)
+        # Both sums in one product: a last value of 1 makes the sum below the bar.
+        self._value = np.zeros((heads, window_tokens, width // heads + 1), np.float32)
+        self._sums = np.zeros_like(self._value)
         self._offset = np.zeros((heads, window_tokens), np.float32)
         self._held = np.zeros(window_tokens, bool)
         self._next = 0
@@ -135,6 +135,7 @@ class IncrementalHead:
             _split(part, self._weights.heads) for part in np.split(projected, 3, axis=1)
         )
         query = query * self._scale
+        value = np.concatenate([value, np.ones_like(value[:, :, :1])], axis=2)
         self._replace(places, key, value)
         self._tokens[places] = tokens
         self._query[:, places] = query
@@ -147,12 +148,10 @@ class IncrementalHead:
     def skip(self, tokens: int) -> None:
         """Time passes in which nothing was heard: the oldest leave, and nobody comes."""
         places = self._advance(min(tokens, self._window))
-        nothing = np.zeros((self._weights.heads, 0, self._key.shape[2]), np.float32)
-        self._replace(places, nothing, nothing)
+        self._replace(places, self._key[:, :0], self._value[:, :0])
         self._tokens[places] = 0.0
-        for state in (self._query, self._key, self._value, self._sum, self._offset):
+        for state in (self._query, self._key, self._value, self._sums, self._offset):
             state[:, places] = 0.0
-        self._total[:, places] = 1.0
         self._renew_the_middle_aged(len(places))
 
     def logits(self, newest: int) -> Floats:
@@ -164,10 +163,10 @@ class IncrementalHead:
         if not 0 < newest <= self._window or not self._held[asked].all():
             raise ValueError(f"the newest {newest} tokens are not all there")
         weights, heads = self._weights, self._weights.heads
-        mixed = self._sum / self._total[:, :, np.newaxis]
-        after_first = _added(weights.first, self._tokens, mixed)
-        known = after_first if self._held.all() else after_first[self._held]
-        query = _split(after_first[asked] @ self._query_2 + self._query_2_bias, heads)
+        places = np.flatnonzero(self._held)
+        known = _added(weights.first, self._tokens[places], _mean(self._sums[:, places]))
+        newest_known = known[np.searchsorted(places, asked)]
+        query = _split(newest_known @ self._query_2 + self._query_2_bias, heads)
         absorbed: Floats = (query @ self._key_2).reshape(heads * newest, -1)
         scores: Floats = absorbed @ known.T
         scores -= scores.max(axis=1, keepdims=True)
@@ -175,7 +174,7 @@ class IncrementalHead:
         seen: Floats = scores @ known
         seen /= scores.sum(axis=1, keepdims=True)
         mixed = seen.reshape(heads, newest, -1) @ self._value_2 + self._value_2_bias
-        after = _added(weights.second, after_first[asked], mixed)
+        after = _added(weights.second, newest_known, mixed)
         result: Floats = after @ weights.classify + weights.classify_bias
         return result
 
@@ -189,24 +188,16 @@ class IncrementalHead:
         """In the sums of those who stay: out with the terms at `places`, in with the new ones."""
         gone = places[self._held[places]]
         self._held[places] = False
-        before = self._total.copy()
-        reach = np.float32(_LARGEST_EXPONENT)
-        far = np.zeros(self._window, bool)
-        for keys, values, sign in (
-            (self._key[:, gone], self._value[:, gone], np.float32(-1.0)),
-            (key, value, np.float32(1.0)),
-        ):
-            if not keys.shape[1]:
-                continue
-            terms = self._query @ keys.transpose(0, 2, 1)
-            terms -= self._offset[:, :, np.newaxis]
-            if sign > 0:
-                far = (terms.max(axis=2) > reach).any(axis=0)
-            np.exp(np.clip(terms, _SMALLEST_EXPONENT, reach, out=terms), out=terms)
-            terms *= sign
-            self._total += terms.sum(axis=2)
-            self._sum += terms @ values
-        little = (self._total < np.float32(_LITTLE_LEFT) * before).any(axis=0)
+        before = self._sums[:, :, -1].copy()
+        keys = np.concatenate([key, self._key[:, gone]], axis=1)
+        values = np.concatenate([value, -self._value[:, gone]], axis=1)
+        reach, come = np.float32(_LARGEST_EXPONENT), key.shape[1]
+        terms = self._query @ keys.transpose(0, 2, 1)
+        terms -= self._offset[:, :, np.newaxis]
+        far = (terms[:, :, :come] > reach).any(axis=(0, 2))
+        np.exp(np.clip(terms, _SMALLEST_EXPONENT, reach, out=terms), out=terms)
+        self._sums += terms @ values
+        little = (self._sums[:, :, -1] < np.float32(_LITTLE_LEFT) * before).any(axis=0)
         self._renew(np.flatnonzero((little | far) & self._held), key, value)
 
     def _renew_the_middle_aged(self, count: int) -> None:
@@ -215,10 +206,9 @@ class IncrementalHead:
         places = places[self._held[places]]
         if not len(places):
             return
-        before = self._sum[:, places] / self._total[:, places, np.newaxis]
+        before = _mean(self._sums[:, places])
         self._renew(places)
-        now = self._sum[:, places] / self._total[:, places, np.newaxis]
-        self.drift = max(self.drift, float(np.abs(now - before).max()))
+        self.drift = max(self.drift, float(np.abs(_mean(self._sums[:, places]) - before).max()))
 
     def _renew(
         self, places: Places, key: Floats | None = None, value: Floats | None = None
@@ -236,14 +226,19 @@ class IncrementalHead:
         self._offset[:, places] = terms.max(axis=2)
         terms -= self._offset[:, places, np.newaxis]
         np.exp(np.maximum(terms, _SMALLEST_EXPONENT, out=terms), out=terms)
-        self._total[:, places] = terms.sum(axis=2)
-        self._sum[:, places] = terms @ values
+        self._sums[:, places] = terms @ values
 
 
 def _added(block: AttentionWeights, tokens: Floats, mixed: Floats) -> Floats:
     """x + attention(x): what the heads have mixed [heads, rows, width of a head] joins the rows."""
     joined = mixed.transpose(1, 0, 2).reshape(len(tokens), -1)
     result: Floats = tokens + joined @ block.out + block.out_bias
+    return result
+
+
+def _mean(sums: Floats) -> Floats:
+    """Of the values, weighted: the sums of both over one another."""
+    result: Floats = sums[:, :, :-1] / sums[:, :, -1:]
     return result
 
 
