@@ -20,7 +20,7 @@ from train.front_end import TorchLogMel
 Samples = NDArray[np.float32]
 
 MEL = MelConfig()
-SAME = 1e-5
+SAME = 3e-5
 
 
 def _noise(count: int, *, rms: float, seed: int) -> Samples:
