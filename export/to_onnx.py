@@ -23,6 +23,7 @@ PARITY = 1e-4
 """The largest difference between torch and onnxruntime that is taken for rounding."""
 
 _OPSET = 18
+_SMALLEST_EXPONENT = -50.0
 _INPUTS = {"encoder": "log_mel", "head": "tokens", "classifier": "picture"}
 
 
@@ -55,8 +56,12 @@ def _attend(block: nn.Module, tokens: Tensor) -> Tensor:
     for head in range(block.heads):
         part = slice(head * width, (head + 1) * width)
         query, key, value = queries[..., part], keys[..., part], values[..., part]
-        weights = (query * width**-0.5 @ key.transpose(1, 2)).softmax(-1)
-        mixed.append(weights @ value)
+        scores = query * width**-0.5 @ key.transpose(1, 2)
+        # Softmax written out, and nothing below e^-50: weights of 1e-40, which most are, change
+        # nothing and take a processor a hundred times longer.
+        terms = (scores - scores.amax(2, keepdim=True)).clamp(min=_SMALLEST_EXPONENT).exp()
+        both = terms @ torch.cat((value, torch.ones_like(value[..., :1])), dim=2)
+        mixed.append(both[..., :-1] / both[..., -1:])
     added: Tensor = tokens + block.out(torch.cat(mixed, dim=2))
     return added
 

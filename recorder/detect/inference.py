@@ -145,9 +145,6 @@ def session(path: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Attention gives most of its weights numbers of 1e-40: as zeros they change nothing, and the
-    # head takes a quarter of the time. The first session of a process decides for its thread.
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
         return onnxruntime.InferenceSession(
             str(path), sess_options=options, providers=["CPUExecutionProvider"]
