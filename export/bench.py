@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recorder.detect.bundle import ENCODER_FILES, HEAD_FILE, read_bundle
+from recorder.detect.incremental import IncrementalHead
 from recorder.detect.inference import Networks
 from recorder.detect.mel import (
     CHUNK_S,
@@ -97,7 +98,9 @@ def _measure(folder: Path, precision: str, runs: int) -> Report:
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     live_ms = sum(part["least"] for part in times.values())
     tokens = rng.standard_normal((bundle.window_tokens, bundle.width)).astype(np.float32)
-    whole = [_cpu_ms(lambda: networks.attend(tokens)) for _ in range(min(runs, 10))]
+    whole: list[float] = []
+    for _ in range(min(runs, 10)):
+        _timed(whole, networks.attend, tokens)
     files = (ENCODER_FILES[precision], HEAD_FILE, "model.json")
     return {
         "name": bundle.name,
@@ -122,22 +125,24 @@ def _live(networks: Networks, minute: Floats, steps: int, runs: int) -> dict[str
         begin = step % 8 * TOKENS_PER_CHUNK
         sound = minute[begin * TOKEN_SAMPLES :][:needed]
         tile = frames[begin * FRAMES_PER_TOKEN :][: around * FRAMES_PER_TOKEN]
-        tokens = networks.encode(tile)[halo:][:TOKENS_PER_CHUNK]
-
-        def slide(tokens: Floats = tokens) -> None:
-            head.push(tokens)
-            head.logits(min(_LIVE_TOKENS, TOKENS_PER_CHUNK * (step + 1)))  # noqa: B023
-
-        times["mel"].append(_cpu_ms(lambda: log_mel(sound, TOKENS_PER_CHUNK, bundle.mel)))  # noqa: B023
-        times["encoder"].append(_cpu_ms(lambda: networks.encode(tile)))  # noqa: B023
-        times["head_step"].append(_cpu_ms(slide))
+        _timed(times["mel"], log_mel, sound, TOKENS_PER_CHUNK, bundle.mel)
+        tokens = _timed(times["encoder"], networks.encode, tile)[halo:][:TOKENS_PER_CHUNK]
+        newest = min(_LIVE_TOKENS, TOKENS_PER_CHUNK * (step + 1))
+        _timed(times["head_step"], _slide, head, tokens, newest)
     return {name: _summary(each[-runs:]) for name, each in times.items()}
 
 
-def _cpu_ms(part: Callable[[], object]) -> float:
+def _slide(head: IncrementalHead, tokens: Floats, newest: int) -> None:
+    head.push(tokens)
+    head.logits(newest)
+
+
+def _timed(times: list[float], part: Callable[..., Any], *arguments: Any) -> Any:
+    """What `part` returns; its CPU time in ms is appended to `times`."""
     began = time.process_time()
-    part()
-    return 1000 * (time.process_time() - began)
+    result = part(*arguments)
+    times.append(1000 * (time.process_time() - began))
+    return result
 
 
 def _summary(times: list[float]) -> dict[str, float]:

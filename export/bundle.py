@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from export.card import attribution, default_licence, model_card
 from export.to_onnx import export_classifier, export_encoder, export_head
 from recorder import __version__
-from recorder.detect.bundle import SCHEMA_VERSION, ModelBundle
+from recorder.detect.bundle import SCHEMA_VERSION, ModelBundle, file_entry
 from recorder.detect.classifier import GRAPH_FILE
 from recorder.detect.mel import CHUNK_S, SAMPLE_RATE_HZ
 from recorder.detect.models import read_model
@@ -138,9 +137,3 @@ def _write_classifier(checkpoint: Checkpoint, net: Classifier, out: Path) -> dic
         },
         "files": {GRAPH_FILE: file_entry(out / GRAPH_FILE)},
     }
-
-
-def file_entry(path: Path) -> dict[str, Any]:
-    """What `model.json` says of a file of the bundle."""
-    data = path.read_bytes()
-    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}

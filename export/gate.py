@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bundle import GATE_FIGURE, GATE_REPORT, file_entry
+from export.bundle import GATE_FIGURE, GATE_REPORT
 from export.gate_figure import gate_figure
-from recorder.detect.bundle import Bundle, read_bundle
+from recorder.detect.bundle import Bundle, file_entry, read_bundle
 from recorder.detect.decide import thresholds
 from recorder.detect.inference import Networks
 from recorder.detect.mel import CHUNK_S, SAMPLE_RATE_HZ
@@ -55,7 +55,8 @@ def run_gate(bundle: Bundle, dataset: Path, against: Bundle | None = None) -> Re
     soundscapes = read_soundscapes(dataset, [one.label for one in bundle.labels])
     # An earlier verdict must not stand in the way of a new one.
     candidate = Networks(replace(bundle, int8_gate="not run"), precision="int8")
-    expected = [_heard(Networks(reference, precision="fp32"), one) for one in soundscapes]
+    exact = Networks(reference, precision="fp32")
+    expected = [_heard(exact, one) for one in soundscapes]
     try:
         found = [_heard(candidate, one) for one in soundscapes]
     except ModelError as error:

@@ -30,8 +30,8 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from export.bundle import GATE_FIGURE, GATE_REPORT, file_entry
-from recorder.detect.bundle import ENCODER_FILES, HEAD_FILE, Bundle, read_bundle
+from export.bundle import GATE_FIGURE, GATE_REPORT
+from recorder.detect.bundle import ENCODER_FILES, HEAD_FILE, Bundle, file_entry, read_bundle
 from recorder.detect.mel import (
     SAMPLE_RATE_HZ,
     TOKEN_SAMPLES,

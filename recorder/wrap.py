@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from recorder import __version__
-from recorder.detect.bundle import SCHEMA_VERSION, ModelBundle
+from recorder.detect.bundle import SCHEMA_VERSION, ModelBundle, file_entry
 from recorder.detect.classifier import GRAPH_FILE, KIND, ClassifierNetwork, read_classifier
-from recorder.errors import UsageError
+from recorder.errors import ModelError, UsageError
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,6 @@ def wrap(
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)
         raise UsageError(f"{graph} cannot be copied to {out} ({error.strerror})") from error
-    data = (new / GRAPH_FILE).read_bytes()
     details = {
         "schema_version": SCHEMA_VERSION,
         "kind": KIND,
@@ -64,13 +62,13 @@ def wrap(
             "activation": listening.activation,
         },
         "labels": entries,
-        "files": {GRAPH_FILE: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}},
+        "files": {GRAPH_FILE: file_entry(new / GRAPH_FILE)},
         "licence": licence,
     }
     (new / "model.json").write_text(json.dumps(details, indent=1) + "\n", encoding="utf-8")
     try:
         ClassifierNetwork(read_classifier(new))
-    except Exception:
+    except ModelError:
         shutil.rmtree(new, ignore_errors=True)
         raise
     new.rename(out)

@@ -160,6 +160,12 @@ def check_files(path: Path, details: dict[str, Any], needed: list[str]) -> None:
         _check_hash(path / name, expected)
 
 
+def file_entry(path: Path) -> dict[str, Any]:
+    """What `model.json` says of a file of the bundle."""
+    data = path.read_bytes()
+    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
 def labels_of(path: Path, details: dict[str, Any]) -> tuple[Label, ...]:
     """The labels of `model.json`: at least one, and all different."""
     labels = tuple(
