@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from recorder.detect.bundle import Bundle
 from recorder.detect.incremental import (
-    AttentionWeights,
+    ABSENT_LOGIT,
     HeadWeights,
     IncrementalHead,
     head_weights,
 )
 from recorder.detect.inference import Networks
 from recorder.detect.onnx_file import OnnxFile, read_onnx
+from recorder.detect.second_block import AttentionWeights
 from recorder.errors import ModelError
 
 Floats = NDArray[np.float32]
@@ -134,21 +135,30 @@ def test_after_a_gap_as_long_as_the_window_it_starts_again() -> None:
     np.testing.assert_allclose(head.logits(5), fresh.logits(5), atol=SAME)
 
 
-def test_what_is_not_there_is_not_answered_for() -> None:
+def test_what_is_not_there_is_no_bird() -> None:
     head = IncrementalHead(random_weights(1.0), WINDOW)
-    with pytest.raises(ValueError, match="newest 1 tokens"):
-        head.logits(1)
+    assert (head.logits(1) == ABSENT_LOGIT).all()
     head.push(np.zeros((3, WIDTH), np.float32))
     head.push(np.zeros((0, WIDTH), np.float32))
-    assert head.logits(3).shape == (3, OUTPUTS)
-    for wrong in (0, 4, WINDOW + 1):
-        with pytest.raises(ValueError, match="not all there"):
-            head.logits(wrong)
     head.skip(1)
-    with pytest.raises(ValueError, match="not all there"):
-        head.logits(2)
+    there = [False, True, True, True, False]
+    assert ((head.logits(5) != ABSENT_LOGIT).all(axis=1) == there).all()
+    for wrong in (0, WINDOW + 1):
+        with pytest.raises(ValueError, match="tokens of a window"):
+            head.logits(wrong)
     with pytest.raises(ValueError, match="at once"):
         head.push(np.zeros((WINDOW + 1, WIDTH), np.float32))
+
+
+@pytest.mark.parametrize("count", [100, 97, 64, 1])
+def test_many_tokens_are_answered_as_few_are(count: int) -> None:
+    """Both ways through the second block, and portions that do not come out even."""
+    weights, rng = random_weights(2.0, seed=6), np.random.default_rng(7)
+    head = IncrementalHead(weights, 100)
+    tokens = rng.standard_normal((100, WIDTH)).astype(np.float32)
+    head.push(tokens)
+    expected = oracle(weights, tokens)[-count:]
+    np.testing.assert_allclose(head.logits(count), expected, atol=SAME, rtol=SAME)
 
 
 def test_the_packaged_head_over_three_windows(bundle: Bundle, networks: Networks) -> None:
@@ -165,6 +175,11 @@ def test_the_packaged_head_over_three_windows(bundle: Bundle, networks: Networks
             whole = networks.attend(tokens[max(0, stop - bundle.window_tokens) : stop])[-16:]
             scale = max(1.0, float(np.abs(whole).max()))
             np.testing.assert_allclose(head.logits(16), whole, atol=SAME * scale, rtol=0)
+    window = networks.attend(tokens[-bundle.window_tokens :])
+    scale = max(1.0, float(np.abs(window).max()))
+    np.testing.assert_allclose(
+        head.logits(bundle.window_tokens), window, atol=2 * SAME * scale, rtol=0
+    )
 
 
 def test_a_head_without_named_weights_says_what_to_do(bundle: Bundle) -> None:

@@ -6,9 +6,8 @@ push out the 16 oldest, most of the first block is as before: the softmax of tok
     a_i = sum_j e_ij v_j / sum_j e_ij        e_ij = exp(q_i . k_j / sqrt(d) - m_i)
 
 loses 16 terms and gains 16, so that both sums are kept and brought up to date. The second block
-answers for the newest tokens alone, and multiplies its queries into the key and value weights
-instead of projecting all tokens (q . W_k y = (W_k^T q) . y). What it says of these tokens is what
-the whole head says of them, to rounding; `Networks.attend` is the oracle.
+answers for the tokens that are asked for alone (`second_block`). What it says of them is what the
+whole head says of them, to rounding; `Networks.attend` is the oracle.
 
 What a sum has lost cannot be subtracted without a trace of rounding. So each token's sums are
 made anew when it is half a window old, and at once where little is left of what they were or an
@@ -23,6 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recorder.detect.onnx_file import OnnxFile
+from recorder.detect.second_block import (
+    SMALLEST_EXPONENT,
+    AttentionWeights,
+    SecondBlock,
+    joined,
+    split_heads,
+)
 from recorder.errors import ModelError
 
 Floats = NDArray[np.float32]
@@ -32,18 +38,8 @@ _LITTLE_LEFT = 0.25
 """A sum that keeps less than this of what it was is made anew: the rest is mostly rounding."""
 _LARGEST_EXPONENT = 20.0
 """Above a token's m_i: its terms would drown those that are there."""
-_SMALLEST_EXPONENT = np.float32(-50.0)
-"""e^-50 adds nothing to a sum of floats, and less than 1e-38 takes a processor 100 times longer."""
-
-
-@dataclass(frozen=True)
-class AttentionWeights:
-    """x + attention(x) of one block; matrices are [in, out]."""
-
-    query_key_value: Floats  # [width, 3 * width]
-    query_key_value_bias: Floats
-    out: Floats  # [width, width]
-    out_bias: Floats
+ABSENT_LOGIT = np.float32(-40.0)
+"""Of a token that was never heard: no bird, with a probability that floats tell from 0."""
 
 
 @dataclass(frozen=True)
@@ -106,21 +102,11 @@ class IncrementalHead:
         self._offset = np.zeros((heads, window_tokens), np.float32)
         self._held = np.zeros(window_tokens, bool)
         self._next = 0
-        self._absorb_second(weights)
+        self._second = SecondBlock(
+            weights.second, weights.classify, weights.classify_bias, heads=heads
+        )
         self.drift = 0.0
         """The largest error that a renewal has found in what the first block says so far."""
-
-    def _absorb_second(self, weights: HeadWeights) -> None:
-        width = len(weights.classify)
-        query, key, value = np.split(weights.second.query_key_value, 3, axis=1)
-        biases = np.split(weights.second.query_key_value_bias, 3)
-        self._query_2: Floats = query * self._scale
-        self._query_2_bias: Floats = biases[0] * self._scale
-        # The bias of the keys adds the same to all scores of a query: softmax does not see it.
-        self._key_2 = _split(key, weights.heads).transpose(0, 2, 1).copy()
-        self._value_2: Floats = _split(value, weights.heads).copy()
-        self._value_2_bias: Floats = _split(biases[2][np.newaxis], weights.heads)
-        assert self._key_2.shape == (weights.heads, width // weights.heads, width)
 
     def push(self, tokens: Floats) -> None:
         """Take the next tokens [tokens, width], at most a window of them at once."""
@@ -132,7 +118,7 @@ class IncrementalHead:
         projected = tokens @ self._weights.first.query_key_value
         projected += self._weights.first.query_key_value_bias
         query, key, value = (
-            _split(part, self._weights.heads) for part in np.split(projected, 3, axis=1)
+            split_heads(part, self._weights.heads) for part in np.split(projected, 3, axis=1)
         )
         query = query * self._scale
         value = np.concatenate([value, np.ones_like(value[:, :, :1])], axis=2)
@@ -155,27 +141,19 @@ class IncrementalHead:
         self._renew_the_middle_aged(len(places))
 
     def logits(self, newest: int) -> Floats:
-        """[newest, outputs]: what the head says now of the last tokens.
+        """[newest, outputs]: what the head says now of the last tokens, `ABSENT_LOGIT` of skipped.
 
-        ValueError when so many are not held, or lie across a gap.
+        ValueError when more are asked for than there is room for.
         """
+        if not 0 < newest <= self._window:
+            raise ValueError(f"{newest} tokens of a window of {self._window}")
         asked = (self._next - np.arange(newest, 0, -1)) % self._window
-        if not 0 < newest <= self._window or not self._held[asked].all():
-            raise ValueError(f"the newest {newest} tokens are not all there")
-        weights, heads = self._weights, self._weights.heads
-        places = np.flatnonzero(self._held)
-        known = _added(weights.first, self._tokens[places], _mean(self._sums[:, places]))
-        newest_known = known[np.searchsorted(places, asked)]
-        query = _split(newest_known @ self._query_2 + self._query_2_bias, heads)
-        absorbed: Floats = (query @ self._key_2).reshape(heads * newest, -1)
-        scores: Floats = absorbed @ known.T
-        scores -= scores.max(axis=1, keepdims=True)
-        np.exp(np.maximum(scores, _SMALLEST_EXPONENT, out=scores), out=scores)
-        seen: Floats = scores @ known
-        seen /= scores.sum(axis=1, keepdims=True)
-        mixed = seen.reshape(heads, newest, -1) @ self._value_2 + self._value_2_bias
-        after = _added(weights.second, newest_known, mixed)
-        result: Floats = after @ weights.classify + weights.classify_bias
+        there = self._held[asked]
+        result = np.full((newest, len(self._weights.classify_bias)), ABSENT_LOGIT, np.float32)
+        if there.any():
+            places = np.flatnonzero(self._held)
+            known = joined(self._weights.first, self._tokens[places], _mean(self._sums[:, places]))
+            result[there] = self._second.logits(known, np.searchsorted(places, asked[there]))
         return result
 
     def _advance(self, count: int) -> Places:
@@ -195,7 +173,7 @@ class IncrementalHead:
         terms = self._query @ keys.transpose(0, 2, 1)
         terms -= self._offset[:, :, np.newaxis]
         far = (terms[:, :, :come] > reach).any(axis=(0, 2))
-        np.exp(np.clip(terms, _SMALLEST_EXPONENT, reach, out=terms), out=terms)
+        np.exp(np.clip(terms, SMALLEST_EXPONENT, reach, out=terms), out=terms)
         self._sums += terms @ values
         little = (self._sums[:, :, -1] < np.float32(_LITTLE_LEFT) * before).any(axis=0)
         self._renew(np.flatnonzero((little | far) & self._held), key, value)
@@ -225,23 +203,11 @@ class IncrementalHead:
         terms = self._query[:, places] @ keys.transpose(0, 2, 1)
         self._offset[:, places] = terms.max(axis=2)
         terms -= self._offset[:, places, np.newaxis]
-        np.exp(np.maximum(terms, _SMALLEST_EXPONENT, out=terms), out=terms)
+        np.exp(np.maximum(terms, SMALLEST_EXPONENT, out=terms), out=terms)
         self._sums[:, places] = terms @ values
-
-
-def _added(block: AttentionWeights, tokens: Floats, mixed: Floats) -> Floats:
-    """x + attention(x): what the heads have mixed [heads, rows, width of a head] joins the rows."""
-    joined = mixed.transpose(1, 0, 2).reshape(len(tokens), -1)
-    result: Floats = tokens + joined @ block.out + block.out_bias
-    return result
 
 
 def _mean(sums: Floats) -> Floats:
     """Of the values, weighted: the sums of both over one another."""
     result: Floats = sums[:, :, :-1] / sums[:, :, -1:]
     return result
-
-
-def _split(rows: Floats, heads: int) -> Floats:
-    """[rows, width] -> [heads, rows, width of a head]."""
-    return np.ascontiguousarray(rows.reshape(len(rows), heads, -1).transpose(1, 0, 2))

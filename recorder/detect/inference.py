@@ -78,9 +78,13 @@ class Networks:
 class TokenStream:
     """Log-mel frames in, tokens out, in tiles of any size with the exact halo around them."""
 
-    def __init__(self, networks: Networks, tile_tokens: int) -> None:
+    def __init__(
+        self, networks: Networks, tile_tokens: int, *, first_tile_tokens: int | None = None
+    ) -> None:
+        """The first tile may be shorter, so that the next ones end with the chunks."""
         self._networks = networks
         self._tile = tile_tokens
+        self._next_tile = first_tile_tokens or tile_tokens
         self._halo = networks.bundle.halo_tokens
         bands = networks.bundle.mel.mel_bands
         self._frames: Floats = np.empty((0, bands), np.float32)
@@ -91,15 +95,15 @@ class TokenStream:
         """Take whole tokens of frames; return the tiles [tile_tokens, width] now complete."""
         self._frames = np.concatenate([self._frames, log_mel])
         tiles = []
-        while self._held() - self._before >= self._tile + self._halo:
-            tiles.append(self._encode(self._tile, self._halo))
+        while self._held() - self._before >= self._next_tile + self._halo:
+            tiles.append(self._encode(self._next_tile, self._halo))
         return tiles
 
     def finish(self) -> list[Floats]:
         """The recording ends here: return what is left, its right edge being the true one."""
         tiles = []
         while (left := self._held() - self._before) > 0:
-            count = min(left, self._tile)
+            count = min(left, self._next_tile)
             tiles.append(self._encode(count, min(self._halo, left - count)))
         return tiles
 
@@ -113,6 +117,7 @@ class TokenStream:
         keep_from = max(0, stop - self._halo)
         self._frames = self._frames[keep_from * FRAMES_PER_TOKEN :]
         self._before = stop - keep_from
+        self._next_tile = self._tile
         return tile
 
 

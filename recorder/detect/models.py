@@ -21,6 +21,8 @@ from recorder.detect.classifier import (
 from recorder.detect.inference import Networks
 from recorder.detect.pipeline import ChunkResult, Pipeline
 from recorder.detect.precision import check_precision, choose_precision
+from recorder.detect.rolling import Heard, RollingPipeline
+from recorder.detect.rolling_classifier import RollingClassifier
 from recorder.errors import ModelError
 
 AS_EXPORTED = "as exported"
@@ -36,6 +38,27 @@ class AnyPipeline(Protocol):
         """The recording ends: return the chunks that are left."""
 
 
+class Rolling(Protocol):
+    """A stream without an end, in samples at the bundle's rate; see `detect.rolling`."""
+
+    @property
+    def settled_samples(self) -> int:
+        """Everything before this sample has been settled, or was lost."""
+
+    @property
+    def needed_from_sample(self) -> int:
+        """From here on the sound is still needed to settle what has not been settled."""
+
+    def push(self, samples: NDArray[np.float32]) -> Heard:
+        """Take mono samples; return what became known with them."""
+
+    def skip(self, samples: int) -> Heard:
+        """So many samples were lost."""
+
+    def finish(self) -> Heard:
+        """The stream ends: settle what is left."""
+
+
 @dataclass(frozen=True)
 class Model:
     """A bundle's graphs, loaded once for any number of recordings."""
@@ -43,6 +66,8 @@ class Model:
     bundle: ModelBundle
     pipeline: Callable[[], AnyPipeline]
     """For one recording, from its first sample."""
+    rolling: Callable[[], Rolling]
+    """For one microphone, from its first sample; ModelError when its head cannot slide."""
 
 
 def read_model(path: Path) -> ModelBundle:
@@ -73,7 +98,9 @@ def load_model(bundle: ModelBundle, precision: str = "auto") -> Model:
     """Load what is in a bundle; ModelError when a graph does not load or fit `model.json`."""
     if isinstance(bundle, ClassifierBundle):
         network = ClassifierNetwork(bundle)
-        return Model(bundle, lambda: ClassifierPipeline(network))
+        return Model(
+            bundle, lambda: ClassifierPipeline(network), lambda: RollingClassifier(network)
+        )
     assert isinstance(bundle, Bundle)
     networks = Networks(bundle, precision=precision)
-    return Model(bundle, lambda: Pipeline(networks))
+    return Model(bundle, lambda: Pipeline(networks), lambda: RollingPipeline(networks))
