@@ -1,0 +1,116 @@
+"""What a station writes down: journal and tables together, acknowledged when it is safe.
+
+A line is acknowledged (printed, counted on) after it has reached the disk. Each time costs a card
+some 16 KiB (measured: bench/results/wear.md), so there is an allowance for a day: while it lasts,
+every row is safe at once; in a dawn chorus without an end, several rows wait for one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from recorder.keep.journal import LEDGER, Journal, Record
+from recorder.keep.store import Store
+
+_DAY_S = 86_400.0
+_BURST = 40
+"""Times that may follow each other at once."""
+
+Acknowledge = Callable[[list[Record]], None]
+
+
+class Allowance:
+    """How often the disk may be written to: so many times at once, so many a day."""
+
+    def __init__(self, times_a_day: float) -> None:
+        self._per_s = times_a_day / _DAY_S
+        self._left = float(_BURST)
+        self._now_s = 0.0
+
+    def take(self, now_s: float) -> bool:
+        """May it be now? Time is that of the sound, so that a fast replay is like a slow one."""
+        self._left = min(_BURST, self._left + max(0.0, now_s - self._now_s) * self._per_s)
+        self._now_s = max(self._now_s, now_s)
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
+
+
+class StationLog:
+    """The journal and the tables of one folder; to be used by one thread.
+
+    A disk that is full or read-only stops nothing: rows wait in memory until it takes them.
+    """
+
+    def __init__(self, folder: Path, acknowledge: Acknowledge, *, times_a_day: float = 400) -> None:
+        """Open what is there or make it; OSError when the folder cannot be used."""
+        self.journal = Journal(folder / "detections.jsonl")
+        self.store = Store(folder / "station.sqlite", self.journal)
+        self._acknowledge = acknowledge
+        self._allowance = Allowance(times_a_day)
+        self._waiting: list[Record] = []
+        self._appended: list[Record] = []
+        self.trouble = ""
+        """Why the disk takes no rows at the moment; empty when it does."""
+
+    @property
+    def waiting(self) -> int:
+        """Rows that are not acknowledged yet."""
+        return len(self._waiting) + len(self._appended)
+
+    def add(self, records: list[Record], now_s: float) -> None:
+        """Write rows down; they are acknowledged as soon as the allowance lets them."""
+        self._waiting += records
+        if self.waiting and self._allowance.take(now_s):
+            self.flush(durable_tables=False)
+        else:
+            self._append()
+
+    def commit(self, records: list[Record], ledger: Record) -> None:
+        """Write rows that belong together and the ledger that closes them, and make all safe."""
+        self._waiting += [*records, {"kind": LEDGER, **ledger}]
+        self.flush(durable_tables=True)
+
+    def flush(self, *, durable_tables: bool) -> bool:
+        """Make safe what was written; False when the disk takes nothing, `trouble` says why.
+
+        The tables follow at once, but reach the disk with the system's next write unless they are
+        to be durable too: what a power cut takes from them is read from the journal again.
+        """
+        if not self._append():
+            return False
+        try:
+            self.journal.sync()
+        except OSError as error:
+            self.trouble = _words(error)
+            return False
+        done, self._appended = self._appended, []
+        self.trouble = ""
+        try:
+            self.store.catch_up(self.journal, durable=durable_tables)
+        except OSError as error:
+            # The rows are safe in the journal; the tables follow when they can.
+            self.trouble = _words(error)
+        self._acknowledge(done)
+        return not self.trouble
+
+    def close(self) -> None:
+        self.store.close()
+        self.journal.close()
+
+    def _append(self) -> bool:
+        """At once and unsynced: this much survives a kill."""
+        try:
+            self.journal.append(self._waiting)
+        except OSError as error:
+            self.trouble = _words(error)
+            return False
+        self._appended += self._waiting
+        self._waiting = []
+        return True
+
+
+def _words(error: OSError) -> str:
+    return error.strerror or str(error)
