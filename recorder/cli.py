@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from recorder import __version__, model_cli
+from recorder import __version__, listen_cli, model_cli
 from recorder.errors import EXIT_INTERRUPTED, BirdrecError, UsageError
 
 _PLUGIN_HELP = {
@@ -137,6 +137,7 @@ def scan(
     raise typer.Exit(code)
 
 
+app.command(epilog="Example: birdrec listen --replay night.wav --speed max")(listen_cli.listen)
 app.add_typer(model_cli.app, name="model")
 
 

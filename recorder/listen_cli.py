@@ -1,0 +1,66 @@
+"""`birdrec listen`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recorder.errors import EXIT_INTERRUPTED
+
+
+def listen(
+    replay: Annotated[
+        Path | None, typer.Option(help="A recording to hear instead of a microphone.")
+    ] = None,
+    speed: Annotated[str, typer.Option(help="Of the replay: times real time, or max.")] = "1",
+    out: Annotated[Path, typer.Option(help="Where the results go.")] = Path("birdrec-station"),
+    model: Annotated[
+        Path | None, typer.Option(help="A model bundle; default: the packaged one.")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="Of the encoder: auto, fp32 or int8.")] = "auto",
+    threshold: Annotated[
+        float | None, typer.Option(help="One threshold for all species, 0 to 1.")
+    ] = None,
+    channel: Annotated[str, typer.Option(help="Of the device: 1, 2 ..., or mix.")] = "1",
+    keep_audio: Annotated[str, typer.Option(help="none, or all as FLAC.")] = "none",
+    min_free_mb: Annotated[float, typer.Option(help="Left free on the disk.")] = 500.0,
+    duration: Annotated[float | None, typer.Option(help="Seconds of sound; then it ends.")] = None,
+    when_late: Annotated[
+        str, typer.Option(help="On too slow a board: queue, or thin (leave out evenly).")
+    ] = "queue",
+    record_only: Annotated[
+        bool, typer.Option("--record-only", help="Keep all sound, analyse nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but troubles.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the journal's lines.")] = False,
+) -> None:
+    """Hear a recording as if it were a microphone, and log every bird.
+
+    Writes detections.jsonl and station.sqlite to --out, whose ledger accounts for every sample.
+    Ctrl-C or SIGTERM ends it in good order; after a crash the same command goes on. Exit code: 0
+    ended, 1 unreadable recording, 2 usage, 5 model, 130 interrupted twice.
+    """
+    from recorder.station.listen import run_listen
+    from recorder.station.options import ListenOptions, parse_speed
+
+    options = ListenOptions(
+        replay=replay,
+        speed=parse_speed(speed),
+        out=out,
+        model=model,
+        precision=precision,
+        threshold=threshold,
+        channel=channel,
+        keep_audio="all" if record_only else keep_audio,
+        duration_s=duration,
+        when_late=when_late,
+        record_only=record_only,
+        min_free_mb=min_free_mb,
+    )
+    try:
+        run_listen(options, quiet=quiet, as_json=as_json)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted; the same command goes on from there.", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None

@@ -1,0 +1,1 @@
+"""The job `listen`: a microphone for a month."""

@@ -1,0 +1,138 @@
+"""`birdrec listen` from the command line's options to its exit code."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from recorder.detect.bundle import DEFAULT_BUNDLE
+from recorder.detect.models import Model, load_model, precision_of, read_model
+from recorder.errors import AudioFileError, ModelError, UsageError
+from recorder.keep.formats import make_writable
+from recorder.keep.recording import recover_recordings
+from recorder.keep.station_log import StationLog
+from recorder.sound.replay import Replay
+from recorder.sound.source import Source
+from recorder.station.options import ListenOptions
+from recorder.station.station import Station
+from recorder.station.view import JsonLines, Lines, Quiet, Screen, View
+
+
+def run_listen(options: ListenOptions, *, quiet: bool, as_json: bool) -> None:
+    """Listen until the time is up or a signal comes.
+
+    Raises UsageError, ModelError, AudioDeviceError, AudioFileError.
+    """
+    options.check()
+    make_writable(options.out)
+    with _alone(options.out):
+        model = _model(options)
+        view = _view(quiet=quiet, as_json=as_json)
+        log = _log(options.out, view)
+        try:
+            source = _source(options)
+            try:
+                station = Station(options, model=model, log=log, view=view, clock=None)
+                with _signals(station):
+                    station.listen(source)
+            finally:
+                source.close()
+        finally:
+            view.close()
+            log.close()
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """One instance per folder; UsageError for the second."""
+    with (out / ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.seek(0)
+            raise UsageError(
+                f"--out {out} is in use by another birdrec (process {lock.read().strip()}): stop "
+                "it, or choose another folder"
+            ) from error
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def _model(options: ListenOptions) -> Model | None:
+    try:
+        bundle = read_model(options.model or DEFAULT_BUNDLE)
+        model = load_model(bundle, precision_of(bundle, options.precision))
+        model.rolling()
+    except ModelError as error:
+        if options.record_only:
+            return None
+        raise ModelError(f"{error}; to record without it: --record-only") from error
+    return None if options.record_only else model
+
+
+def _view(*, quiet: bool, as_json: bool) -> View:
+    if as_json:
+        return JsonLines()
+    if quiet:
+        return Quiet()
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        return Screen()
+    return Lines()
+
+
+def _log(out: Path, view: View) -> StationLog:
+    try:
+        log = StationLog(out, view.said)
+    except OSError as error:
+        raise UsageError(
+            f"--out {out} cannot be used ({error.strerror or error}): free some space, or choose "
+            "another folder"
+        ) from error
+    if log.journal.cut_bytes:
+        view.word(
+            f"{log.journal.cut_bytes} bytes at the end of detections.jsonl were never "
+            "acknowledged, and have been cut off"
+        )
+    if log.store.remade:
+        view.word(
+            f"station.sqlite was damaged ({log.store.remade}): it was put aside and made again "
+            "from detections.jsonl"
+        )
+    for path in recover_recordings(out / "recordings"):
+        view.word(f"{path} was not ended; what is in it can be read")
+    return log
+
+
+def _source(options: ListenOptions) -> Source:
+    assert options.replay is not None
+    try:
+        return Replay(options.replay, speed=options.speed)
+    except AudioFileError as error:
+        raise AudioFileError(f"--replay {options.replay}: {error}") from error
+
+
+@contextmanager
+def _signals(station: Station) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP end in good order; a second Ctrl-C at once."""
+    names = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {name: signal.getsignal(name) for name in names}
+
+    def ask(number: int, _frame: object) -> None:
+        station.stop()
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    for name in names:
+        signal.signal(name, ask)
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)

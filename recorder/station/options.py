@@ -1,0 +1,69 @@
+"""What `birdrec listen` is asked for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from recorder.detect.precision import check_precision
+from recorder.errors import UsageError
+
+KEEP_AUDIO = ("none", "all")
+WHEN_LATE = ("queue", "thin")
+DEFAULT_OUT = Path("birdrec-station")
+
+
+@dataclass(frozen=True)
+class ListenOptions:
+    """The command line, checked by `check` before anything is opened."""
+
+    replay: Path | None = None
+    speed: float | None = 1.0
+    """Of a replay; None = as fast as it goes."""
+    out: Path = DEFAULT_OUT
+    model: Path | None = None
+    precision: str = "auto"
+    threshold: float | None = None
+    channel: str = "1"
+    keep_audio: str = "none"
+    duration_s: float | None = None
+    when_late: str = "queue"
+    record_only: bool = False
+    min_free_mb: float = 500.0
+
+    def check(self) -> None:
+        """UsageError for what cannot be."""
+        _one_of("--keep-audio", self.keep_audio, KEEP_AUDIO)
+        _one_of("--when-late", self.when_late, WHEN_LATE)
+        check_precision(self.precision)
+        if self.replay is None:
+            raise UsageError("no --replay FILE: this version hears recordings, no microphone yet")
+        if self.threshold is not None and not 0.0 < self.threshold < 1.0:
+            raise UsageError(f"--threshold {self.threshold} must lie between 0 and 1")
+        _positive("--duration", self.duration_s)
+        _positive("--speed", self.speed)
+        if not 0.0 <= self.min_free_mb < math.inf:
+            raise UsageError(f"--min-free-mb {self.min_free_mb}: use 0 or more")
+        if not (self.channel == "mix" or (self.channel.isdigit() and int(self.channel) >= 1)):
+            raise UsageError(f"--channel {self.channel}: use a number from 1 on, or mix")
+
+
+def parse_speed(text: str) -> float | None:
+    """`max`, or times real time; UsageError otherwise."""
+    if text == "max":
+        return None
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(f"--speed {text}: use a number above 0, or max") from error
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UsageError(f"{name} {value!r} is unknown: use {', '.join(allowed)}")
+
+
+def _positive(name: str, value: float | None) -> None:
+    if value is not None and not 0.0 < value < math.inf:
+        raise UsageError(f"{name} {value}: use a number above 0")

@@ -1,0 +1,164 @@
+"""Chunks, gaps and notes as the lines of `detections.jsonl`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recorder.detect.bundle import ModelBundle
+from recorder.detect.decide import detected
+from recorder.detect.mel import CHUNK_S
+from recorder.detect.pipeline import ChunkResult
+from recorder.keep.journal import Record
+from recorder.keep.ledger import Entry
+from recorder.sound.clock import utc_text
+from recorder.sound.health import HealthChange
+from recorder.sound.source import Lost, Opened
+from recorder.sound.timeline import ClockStep
+from recorder.station.intake import Noted
+
+Floats = NDArray[np.float32]
+
+
+class Times(Protocol):
+    """From frames since the start to the time of day."""
+
+    @property
+    def synced(self) -> bool:
+        """Is the time of day that of a clock that somebody sets?"""
+
+    def utc_s(self, frame: int) -> float:
+        """Seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class FixedTimes:
+    """Where no clock runs beside: a file, or what was left of a run that is over."""
+
+    frame: int
+    frame_utc_s: float
+    sample_rate_hz: int
+    synced: bool
+
+    def utc_s(self, frame: int) -> float:
+        """Seconds since 1970, at the device's own pace."""
+        return self.frame_utc_s + (frame - self.frame) / self.sample_rate_hz
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """One time that birdrec listened, from its start to its end."""
+
+    run: int
+    boot: str
+    """Of the machine; the time before a clock is set can be told from it."""
+    start_sample: int
+    """Of the ledger, which goes on from run to run."""
+    sample_rate: int
+    channels: int
+    dtype: str
+    device: str
+    model: str
+    start_utc: str
+    time_quality: str
+
+    def record(self) -> Record:
+        return {"kind": "run", **asdict(self)}
+
+
+class RowMaker:
+    """Lines of one run."""
+
+    def __init__(self, info: RunInfo, times: Times) -> None:
+        self._info, self._times = info, times
+
+    def detections(
+        self, kind: str, results: Sequence[ChunkResult], bundle: ModelBundle, limits: Floats
+    ) -> list[Record]:
+        """A line for each species over its threshold [said], as `scan` decides."""
+        if not results:
+            return []
+        outputs = np.stack([result.scores for result in results])
+        records = []
+        for result, hits in zip(
+            results, detected(outputs, limits, len(bundle.labels)), strict=True
+        ):
+            place = self._chunk(result.index)
+            for index in sorted(np.flatnonzero(hits), key=lambda one: bundle.said[one].label):
+                label = bundle.said[index]
+                records.append(
+                    {
+                        "kind": kind,
+                        **place,
+                        "label": label.label,
+                        "scientific_name": label.scientific_name,
+                        "common_name": label.common_name,
+                        "score": round(float(result.scores[index]), 6),
+                        "threshold": round(float(limits[index]), 6),
+                    }
+                )
+        return records
+
+    def gap(self, first: int, count: int, reason: str) -> Record:
+        """A stretch of frames that was lost."""
+        return {
+            "kind": "gap",
+            **self._stretch(first, first + count),
+            "reason": reason,
+            "start_sample": self._info.start_sample + first,
+            "samples": count,
+        }
+
+    def health(self, frame: int, problem: str, *, begins: bool, detail: str) -> Record:
+        """Something about the microphone, the disk or the clock that a person should know."""
+        place = self._stretch(frame, frame)
+        return {"kind": "health", **place, "problem": problem, "begins": begins, "detail": detail}
+
+    def note(self, noted: Noted) -> Record | None:
+        """What the intake said besides sound."""
+        note, frame = noted.note, noted.frame
+        if isinstance(note, HealthChange):
+            return self.health(frame, note.problem, begins=note.begins, detail=note.detail)
+        if isinstance(note, ClockStep):
+            place = self._stretch(frame, frame)
+            quality = "synced" if note.synced else "unsynced"
+            return {"kind": "clock", **place, "step_s": note.step_s, "time_quality": quality}
+        if isinstance(note, Lost) and not note.final:
+            return self.health(frame, "gone", begins=True, detail=note.reason)
+        if isinstance(note, Opened):
+            return self.health(frame, "gone", begins=False, detail=f"{note.name} is back")
+        return None
+
+    def ledger_rows(self, entries: Sequence[Entry]) -> list[list[object]]:
+        """(start_sample, samples, state, reason, start_utc) of entries."""
+        origin = self._info.start_sample
+        return [
+            [
+                origin + one.start,
+                one.samples,
+                one.state,
+                one.reason,
+                utc_text(self._times.utc_s(one.start)),
+            ]
+            for one in entries
+        ]
+
+    def _chunk(self, index: int) -> Record:
+        rate_hz = self._info.sample_rate
+        first = round(index * CHUNK_S * rate_hz)
+        return {"chunk": index, **self._stretch(first, round((index + 1) * CHUNK_S * rate_hz))}
+
+    def _stretch(self, first: int, stop: int) -> Record:
+        return {
+            "run": self._info.run,
+            "start_s": round(first / self._info.sample_rate, 4),
+            "end_s": round(stop / self._info.sample_rate, 4),
+            "start_utc": utc_text(self._times.utc_s(first)),
+            "end_utc": utc_text(self._times.utc_s(stop)),
+            "time_quality": "synced" if self._times.synced else "unsynced",
+            "boot": self._info.boot,
+        }
