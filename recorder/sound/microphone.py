@@ -29,6 +29,8 @@ _START_S = 20.0
 """For the child to start Python and PortAudio, on a busy small board."""
 _FIRST_S = 10.0
 """For the first block of a device that is open."""
+_END_S = 0.8
+"""For a killed process to be gone, unless a driver holds it."""
 _READ_BYTES = 1 << 16
 _NOISE_LINES = 20
 _ROOT = Path(__file__).parents[2]
@@ -90,9 +92,8 @@ class Microphone:
 
     def close(self) -> None:
         """End the child, whatever it is doing; every further `read` is a final Lost."""
-        if self._child is not None:
-            self._child.kill()
-        self._child, self._end = None, Lost("closed", final=True)
+        self._drop()
+        self._end = Lost("closed", final=True)
 
     def _start(self, wait_s: float) -> Event | None:
         """A new child, when it is time for one."""
@@ -114,7 +115,6 @@ class Microphone:
         if record is not None:
             return self._event(child, record)
         if child.ended:
-            child.kill()
             return self._lose(f"the capture process ended ({child.last_words()})")
         if child.silent_s >= limit_s:
             return self._lose(f"{trouble} for {limit_s:g} s")
@@ -135,17 +135,13 @@ class Microphone:
             frames = np.frombuffer(record.payload, self._dtype).reshape(-1, self._channels)
             return Sound(frames, record.lost_frames, record.flag, record.boottime_ns)
         assert record.kind == LOST
-        reason = record.payload.decode()
-        child.kill()
-        if not self._channels and child.alsa:
-            reason += f" ({child.alsa})"
+        alsa = "" if self._channels else child.alsa_line()
+        reason = record.payload.decode() + (f" ({alsa})" if alsa else "")
         return self._lose(reason, fatal=record.flag)
 
     def _lose(self, reason: str, *, fatal: bool = False) -> Event | None:
         """Told once, until it is another reason; a stream that gave sound is replaced at once."""
-        if self._child is not None:
-            self._child.kill()
-        self._child = None
+        self._drop()
         if not self._sounded:
             self._next_start_s = time.monotonic() + self._retry_s
         if fatal and not self._known_good:
@@ -154,6 +150,11 @@ class Microphone:
             return None
         self._told = reason
         return self._end or Lost(reason)
+
+    def _drop(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+        self._child = None
 
 
 class _Child:
@@ -220,23 +221,36 @@ class _Child:
     def _take(self) -> None:
         data = os.read(self._records.fileno(), _READ_BYTES)
         self._buffer += data
-        if not data:
-            self.ended = True
+        self.ended = not data
 
     def _take_noise(self) -> None:
         with suppress(BlockingIOError):
             data = os.read(self._noise.fileno(), _READ_BYTES)
-            self._lines += data.decode(errors="replace").splitlines()
-            if not data:
+            self._lines.extend(data.decode(errors="replace").splitlines())
+            if not data and self._noise in self._selector.get_map():
                 self._selector.unregister(self._noise)
+
+    def alsa_line(self) -> str:
+        """The last that ALSA printed: it often knows more than PortAudio's error."""
+        self._take_noise()
+        return next((line for line in reversed(self._lines) if line.startswith("ALSA lib")), "")
+
+    def last_words(self) -> str:
+        """How it ended, and what it printed last."""
+        self._take_noise()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=_END_S)
+        code = self._process.returncode
+        how = "still there" if code is None else f"exit code {code}"
+        if code is not None and code < 0:
+            how = signal.strsignal(-code) or f"signal {-code}"
+        return ": ".join([how, *list(self._lines)[-1:]])
 
     def kill(self) -> None:
         """SIGKILL, for nothing else ends a PortAudio that hangs; then nothing of it is left."""
-        with suppress(KeyError):
-            self._take_noise()
         self._selector.close()
         self._process.kill()
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=0.9)
+            self._process.wait(timeout=_END_S)
         self._records.close()
         self._noise.close()
