@@ -134,6 +134,10 @@ def test_what_was_printed_survives_kill_9(night: Path, tmp_path: Path) -> None:
     for row in printed:
         place = kept.index(row, place) + 1
     assert len(printed) > 100
+    # Each start closed the account of the run before it: nothing is pending but of the last.
+    rows = ledger(out)
+    stops = [start + samples for start, samples, *_ in rows]
+    assert [row[0] for row in rows] == [0, *stops[:-1]][: len(rows)]
 
 
 def test_a_second_instance_and_a_wrong_start_say_so(

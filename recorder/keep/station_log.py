@@ -1,8 +1,9 @@
 """What a station writes down: journal and tables together, acknowledged when it is safe.
 
 A line is acknowledged (printed, counted on) after it has reached the disk. Each time costs a card
-some 16 KiB (measured: bench/results/wear.md), so there is an allowance for a day: while it lasts,
-every row is safe at once; in a dawn chorus without an end, several rows wait for one another.
+some 16 KiB (an estimate: a data block and the file system's journal), so there is an allowance for
+a day: while it lasts, every row is safe at once; in a dawn chorus without an end, several rows wait
+for one another.
 """
 
 from __future__ import annotations

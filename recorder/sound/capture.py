@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import mmap
 import os
 import select
 import signal
@@ -41,6 +42,7 @@ _LATENCY_S = 1.0
 """Asked of the driver: while this process does not run for so long, nothing is lost."""
 _POLL_S = 0.5
 """So soon is it seen that the parent is gone."""
+_FIRST_POLL_S = 0.02
 _NICE = -10
 _RATE, _CHANNELS, _FORMAT, _UNAVAILABLE = -9997, -9998, -9994, -9985
 """Of PortAudio's errors, those that say more than that it failed."""
@@ -84,7 +86,9 @@ class Ring:
     def __init__(self, blocks: int, *, block_frames: int, frame_bytes: int) -> None:
         self._blocks, self._frames = blocks, block_frames
         self._bytes = block_frames * frame_bytes
-        self._memory = memoryview(bytearray(blocks * self._bytes))
+        # Not a bytearray: the system gives these pages when they are touched first.
+        private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        self._memory = memoryview(mmap.mmap(-1, blocks * self._bytes, flags=private))
         self._held: deque[Block] = deque()
         self._first = 0
         self._lost_frames = 0
@@ -169,6 +173,7 @@ class Reader(threading.Thread):
         self.stream = form, ring
         self.decided.set()
         try:
+            _await_sound(portaudio, stream)
             while True:
                 samples, overflowed = stream.read(frames)
                 now_ns = time.clock_gettime_ns(_BOOTTIME)
@@ -176,6 +181,13 @@ class Reader(threading.Thread):
         except portaudio.PortAudioError as error:
             text = portaudio_error_text(error)
             raise Refusal(f"the device went away ({text})") from error
+
+
+def _await_sound(portaudio: Any, stream: Any) -> None:
+    """Until there is a first frame: some drivers let a read before that burn the processor."""
+    with suppress(portaudio.PortAudioError):
+        while not stream.read_available:
+            time.sleep(_FIRST_POLL_S)
 
 
 def frames_of(rate_hz: int, block_ms: int) -> int:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import selectors
 import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _FIRST_S = 10.0
 _END_S = 0.8
 """For a killed process to be gone, unless a driver holds it."""
 _READ_BYTES = 1 << 16
-_NOISE_LINES = 20
+_NOISE_BYTES = 4096
 _ROOT = Path(__file__).parents[2]
 
 
@@ -135,7 +135,7 @@ class Microphone:
             frames = np.frombuffer(record.payload, self._dtype).reshape(-1, self._channels)
             return Sound(frames, record.lost_frames, record.flag, record.boottime_ns)
         assert record.kind == LOST
-        alsa = "" if self._channels else child.alsa_line()
+        alsa = "" if self._channels else child.alsa_words()
         reason = record.payload.decode() + (f" ({alsa})" if alsa else "")
         return self._lose(reason, fatal=record.flag)
 
@@ -181,7 +181,7 @@ class _Child:
             os.set_blocking(stream.fileno(), False)
             self._selector.register(stream, selectors.EVENT_READ)
         self._buffer = bytearray()
-        self._lines: deque[str] = deque(maxlen=_NOISE_LINES)
+        self._printed = b""
         self.ended = False
         """No record will follow."""
         self.silent_s = 0.0
@@ -223,28 +223,27 @@ class _Child:
         self._buffer += data
         self.ended = not data
 
-    def _take_noise(self) -> None:
+    def _take_noise(self) -> list[str]:
         with suppress(BlockingIOError):
             data = os.read(self._noise.fileno(), _READ_BYTES)
-            self._lines.extend(data.decode(errors="replace").splitlines())
+            self._printed = (self._printed + data)[-_NOISE_BYTES:]
             if not data and self._noise in self._selector.get_map():
                 self._selector.unregister(self._noise)
+        return self._printed.decode(errors="replace").splitlines()
 
-    def alsa_line(self) -> str:
+    def alsa_words(self) -> str:
         """The last that ALSA printed: it often knows more than PortAudio's error."""
-        self._take_noise()
-        return next((line for line in reversed(self._lines) if line.startswith("ALSA lib")), "")
+        return next(filter(None, map(_alsa_words, reversed(self._take_noise()))), "")
 
     def last_words(self) -> str:
         """How it ended, and what it printed last."""
-        self._take_noise()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=_END_S)
         code = self._process.returncode
         how = "still there" if code is None else f"exit code {code}"
         if code is not None and code < 0:
             how = signal.strsignal(-code) or f"signal {-code}"
-        return ": ".join([how, *list(self._lines)[-1:]])
+        return ": ".join([how, *self._take_noise()[-1:]])
 
     def kill(self) -> None:
         """SIGKILL, for nothing else ends a PortAudio that hangs; then nothing of it is left."""
@@ -254,3 +253,8 @@ class _Child:
             self._process.wait(timeout=_END_S)
         self._records.close()
         self._noise.close()
+
+
+def _alsa_words(line: str) -> str:
+    found = re.match(r"ALSA lib \S+ (.+)", line)
+    return found[1] if found else ""

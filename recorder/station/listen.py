@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,16 +31,17 @@ def run_listen(options: ListenOptions, *, quiet: bool, as_json: bool) -> None:
     """
     options.check()
     make_writable(options.out)
-    with _alone(options.out):
+    stop = threading.Event()
+    with _signals(stop), _alone(options.out):
         model = _model(options)
         view = _view(quiet=quiet, as_json=as_json)
         log = _log(options.out, view)
         try:
             source = _source(options)
             try:
-                station = Station(options, model=model, log=log, view=view, clock=None)
-                with _signals(station):
-                    station.listen(source)
+                Station(options, model=model, log=log, view=view, clock=None, stop=stop).listen(
+                    source
+                )
             finally:
                 source.close()
         finally:
@@ -119,13 +121,13 @@ def _source(options: ListenOptions) -> Source:
 
 
 @contextmanager
-def _signals(station: Station) -> Iterator[None]:
+def _signals(stop: threading.Event) -> Iterator[None]:
     """Ctrl-C, SIGTERM and SIGHUP end in good order; a second Ctrl-C at once."""
     names = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {name: signal.getsignal(name) for name in names}
 
     def ask(number: int, _frame: object) -> None:
-        station.stop()
+        stop.set()
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 

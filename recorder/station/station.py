@@ -84,21 +84,21 @@ class Station:
         log: StationLog,
         view: View,
         clock: Clock | None,
+        stop: threading.Event,
     ) -> None:
-        """`clock` is None for a replay, whose time is that of the file; without a model sound is
-        only recorded."""
+        """When `stop` is set it finishes what is at hand, and ends.
+
+        `clock` is None for a replay, whose time is that of the file; without a model sound is only
+        recorded.
+        """
         self._options, self._model, self._log, self._view = options, model, log, view
         self._clock = clock
         self._folders = spool_folders(options.out, round(options.min_free_mb * 1e6))
         self._notes: queue.SimpleQueue[Noted] = queue.SimpleQueue()
         self._notifier = Notifier()
-        self._stop = threading.Event()
+        self._stop = stop
         self._problems = _Problems({})
         self._thinning = False
-
-    def stop(self) -> None:
-        """Finish what is at hand, and end."""
-        self._stop.set()
 
     def listen(self, source: Source) -> None:
         """Until the source is over, the time is up, or `stop`; AudioDeviceError if it never opens.
