@@ -137,7 +137,8 @@ def scan(
     raise typer.Exit(code)
 
 
-app.command(epilog="Example: birdrec listen --replay night.wav --speed max")(listen_cli.listen)
+app.command(epilog="Example: birdrec listen --device 1")(listen_cli.listen)
+app.command(epilog="Example: birdrec devices --json")(listen_cli.devices)
 app.add_typer(model_cli.app, name="model")
 
 

@@ -1,7 +1,9 @@
-"""`birdrec listen`."""
+"""`birdrec listen` and `birdrec devices`."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,9 @@ from recorder.errors import EXIT_INTERRUPTED
 
 
 def listen(
+    device: Annotated[
+        str | None, typer.Option(help="Index, name or id of the microphone; see birdrec devices.")
+    ] = None,
     replay: Annotated[
         Path | None, typer.Option(help="A recording to hear instead of a microphone.")
     ] = None,
@@ -24,6 +29,11 @@ def listen(
         float | None, typer.Option(help="One threshold for all species, 0 to 1.")
     ] = None,
     channel: Annotated[str, typer.Option(help="Of the device: 1, 2 ..., or mix.")] = "1",
+    rate: Annotated[int, typer.Option(help="Hz; default: the device's own.")] = 0,
+    bits: Annotated[int, typer.Option(help="Of a sample: 16 or 24.")] = 16,
+    wait: Annotated[
+        float, typer.Option(help="Seconds for a microphone that is not there yet; inf = for ever.")
+    ] = 5.0,
     keep_audio: Annotated[str, typer.Option(help="none, or all as FLAC.")] = "none",
     min_free_mb: Annotated[float, typer.Option(help="Left free on the disk.")] = 500.0,
     duration: Annotated[float | None, typer.Option(help="Seconds of sound; then it ends.")] = None,
@@ -36,16 +46,17 @@ def listen(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but troubles.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the journal's lines.")] = False,
 ) -> None:
-    """Hear a recording as if it were a microphone, and log every bird.
+    """Hear a microphone for a month, and log every bird.
 
     Writes detections.jsonl and station.sqlite to --out, whose ledger accounts for every sample.
     Ctrl-C or SIGTERM ends it in good order; after a crash the same command goes on. Exit code: 0
-    ended, 1 unreadable recording, 2 usage, 5 model, 130 interrupted twice.
+    ended, 1 unreadable recording, 2 usage, 4 no such microphone, 5 model, 130 interrupted twice.
     """
     from recorder.station.listen import run_listen
     from recorder.station.options import ListenOptions, parse_speed
 
     options = ListenOptions(
+        device=device,
         replay=replay,
         speed=parse_speed(speed),
         out=out,
@@ -53,6 +64,9 @@ def listen(
         precision=precision,
         threshold=threshold,
         channel=channel,
+        rate_hz=rate,
+        bits=bits,
+        wait_s=wait,
         keep_audio="all" if record_only else keep_audio,
         duration_s=duration,
         when_late=when_late,
@@ -64,3 +78,27 @@ def listen(
     except KeyboardInterrupt:
         typer.echo("Interrupted; the same command goes on from there.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def devices(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """The microphones: index, stable id, name, channels, native rates.
+
+    The index changes when cards come and go; the id is that of the card, or of its socket.
+    """
+    from recorder.sound.devices import list_devices, native_rates
+
+    found = [{**asdict(one), "rates_hz": native_rates(one)} for one in list_devices()]
+    if as_json:
+        typer.echo(json.dumps({"devices": found}, indent=2))
+        return
+    if not found:
+        typer.echo("No microphone is there: plug one in, or see `arecord -l`.")
+    for one in found:
+        rates = ", ".join(str(rate) for rate in one["rates_hz"])
+        mark = " (default)" if one["is_default"] else ""
+        typer.echo(
+            f"{one['index']:>3}  {one['id']}{mark}\n     {one['name']}, {one['channels']} "
+            f"channels; {rates} Hz"
+        )

@@ -146,7 +146,11 @@ def test_a_second_instance_and_a_wrong_start_say_so(
     out = tmp_path / "out"
     for arguments, code, words in (
         (("--replay", tmp_path / "no.wav"), 1, "no.wav"),
-        ((), 2, "no microphone yet"),
+        (("--replay", night, "--device", "1"), 2, "exclude each other"),
+        (("--device", "no such card"), 4, ""),
+        (("--wait", "-1"), 2, "0 or more seconds, or inf"),
+        (("--rate", "7"), 2, "8000 to 384000 Hz"),
+        (("--bits", "8"), 2, "16 or 24"),
         (("--replay", night, "--speed", "fast"), 2, "a number above 0, or max"),
         (("--replay", night, "--keep-audio", "some"), 2, "use none, all"),
         (("--replay", night, "--channel", "left"), 2, "a number from 1 on, or mix"),
@@ -163,7 +167,7 @@ def test_a_second_instance_and_a_wrong_start_say_so(
     )
     try:
         deadline_s = time.monotonic() + 60
-        while not (out / ".lock").exists() or not (out / ".lock").read_text().strip():
+        while (out / ".lock").read_text().strip() != str(holder.pid):
             assert time.monotonic() < deadline_s
             time.sleep(0.1)
         done = birdrec("listen", "--replay", night, "--out", out)

@@ -17,6 +17,7 @@ from recorder.detect.decide import thresholds
 from recorder.detect.inference import Networks
 from recorder.detect.models import Model
 from recorder.detect.pipeline import Pipeline
+from recorder.detect.rolling import RollingPipeline
 from recorder.keep.result import FileResult
 from recorder.onefile import FileScanner
 from recorder.sound.finder import Found
@@ -111,7 +112,7 @@ def write(folder: Path, case: Case) -> Path:
 
 @pytest.fixture(scope="module")
 def scan(networks: Networks) -> Scan:
-    model = Model(networks.bundle, lambda: Pipeline(networks))
+    model = Model(networks.bundle, lambda: Pipeline(networks), lambda: RollingPipeline(networks))
     scanner = FileScanner(model, thresholds(networks.bundle))
 
     def one(path: Path) -> FileResult:

@@ -129,8 +129,9 @@ class Intake(threading.Thread):
         return True
 
     def _lose(self, event: Lost) -> None:
+        if not self.away:
+            self._tell(Noted(self.frames, event))
         self.away = event.reason
-        self._tell(Noted(self.frames, event))
 
     def _reopened(self, opened: Opened) -> bool:
         """The same form of sound goes on; another one needs another run."""

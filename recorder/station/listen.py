@@ -17,6 +17,7 @@ from recorder.errors import AudioFileError, ModelError, UsageError
 from recorder.keep.formats import make_writable
 from recorder.keep.recording import recover_recordings
 from recorder.keep.station_log import StationLog
+from recorder.sound.clock import SystemClock
 from recorder.sound.replay import Replay
 from recorder.sound.source import Source
 from recorder.station.options import ListenOptions
@@ -37,9 +38,10 @@ def run_listen(options: ListenOptions, *, quiet: bool, as_json: bool) -> None:
         view = _view(quiet=quiet, as_json=as_json)
         log = _log(options.out, view)
         try:
-            source = _source(options)
+            source = _source(options, log, view)
             try:
-                Station(options, model=model, log=log, view=view, clock=None, stop=stop).listen(
+                clock = SystemClock() if options.replay is None else None
+                Station(options, model=model, log=log, view=view, clock=clock, stop=stop).listen(
                     source
                 )
             finally:
@@ -112,8 +114,11 @@ def _log(out: Path, view: View) -> StationLog:
     return log
 
 
-def _source(options: ListenOptions) -> Source:
-    assert options.replay is not None
+def _source(options: ListenOptions, log: StationLog, view: View) -> Source:
+    if options.replay is None:
+        from recorder.station.which_device import open_microphone
+
+        return open_microphone(options, log, view.word)
     try:
         return Replay(options.replay, speed=options.speed)
     except AudioFileError as error:

@@ -18,6 +18,8 @@ DEFAULT_OUT = Path("birdrec-station")
 class ListenOptions:
     """The command line, checked by `check` before anything is opened."""
 
+    device: str | None = None
+    """Index, name or id; None = the default input."""
     replay: Path | None = None
     speed: float | None = 1.0
     """Of a replay; None = as fast as it goes."""
@@ -26,6 +28,11 @@ class ListenOptions:
     precision: str = "auto"
     threshold: float | None = None
     channel: str = "1"
+    rate_hz: int = 0
+    """0 = the device's own."""
+    bits: int = 16
+    wait_s: float = 5.0
+    """For a device that is not there at the start."""
     keep_audio: str = "none"
     duration_s: float | None = None
     when_late: str = "queue"
@@ -37,10 +44,16 @@ class ListenOptions:
         _one_of("--keep-audio", self.keep_audio, KEEP_AUDIO)
         _one_of("--when-late", self.when_late, WHEN_LATE)
         check_precision(self.precision)
-        if self.replay is None:
-            raise UsageError("no --replay FILE: this version hears recordings, no microphone yet")
+        if self.device is not None and self.replay is not None:
+            raise UsageError("--device and --replay exclude each other: leave one out")
         if self.threshold is not None and not 0.0 < self.threshold < 1.0:
             raise UsageError(f"--threshold {self.threshold} must lie between 0 and 1")
+        if self.bits not in (16, 24):
+            raise UsageError(f"--bits {self.bits}: use 16 or 24")
+        if self.rate_hz and not 8_000 <= self.rate_hz <= 384_000:
+            raise UsageError(f"--rate {self.rate_hz}: use 8000 to 384000 Hz, or leave it out")
+        if math.isnan(self.wait_s) or self.wait_s < 0.0:
+            raise UsageError(f"--wait {self.wait_s}: use 0 or more seconds, or inf")
         _positive("--duration", self.duration_s)
         _positive("--speed", self.speed)
         if not 0.0 <= self.min_free_mb < math.inf:

@@ -38,8 +38,6 @@ _MEMORY_S = 30.0
 _FLUSH_S = 3.0
 """What is behind at the end has so long; then it waits in the spool for the next start."""
 _SHOW_S = 0.25
-_WAIT_S = 5.0
-"""For a source that gives nothing at the start."""
 _LATE_S, _CAUGHT_UP_S = 60.0, 10.0
 _THIN_PIECE_S = 10.0
 _REPLAY_BOOT = "replay"
@@ -111,7 +109,7 @@ class Station:
 
     def _opened(self, source: Source) -> Opened | None:
         """Wait for the device; None when told to stop meanwhile."""
-        deadline_s, reason = time.monotonic() + _WAIT_S, ""
+        deadline_s, reason = time.monotonic() + self._options.wait_s, ""
         while not self._stop.is_set():
             event = source.read(_SHOW_S)
             if isinstance(event, Opened):
@@ -234,7 +232,7 @@ class Station:
     def _dtype(self) -> str:
         if self._clock is None:
             return "float32"
-        return "int16"
+        return "int16" if self._options.bits == 16 else "int32"
 
     def _model_name(self) -> str:
         if self._model is None:

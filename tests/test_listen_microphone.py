@@ -1,0 +1,87 @@
+"""`birdrec listen` on a real PortAudio: what is played is heard, what is lost is in the ledger."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import MakeSound
+from pulselab import ID, PulseLab, missing
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
+
+RATE_HZ = 32_000
+
+
+def test_a_server_that_dies_is_a_gap_and_all_else_is_heard_bit_by_bit(
+    tmp_path: Path, birdlike: MakeSound
+) -> None:
+    played = birdlike(6.0, seed=1)
+    soundfile.write(tmp_path / "played.wav", played, RATE_HZ, subtype="PCM_16")
+    out = tmp_path / "out"
+    with PulseLab(tmp_path / "lab", rate_hz=RATE_HZ) as lab:
+        station = subprocess.Popen(
+            [
+                sys.executable, "-m", "recorder.cli", "listen", "--device", "pulse", "--rate",
+                str(RATE_HZ), "--keep-audio", "all", "--out", str(out),
+            ],
+            env={**os.environ, **lab.environment, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )  # fmt: skip
+        try:
+            wait_for(lambda: list(out.glob("recordings/*/*")), 30)
+            began_s = time.monotonic()
+            lab.play(tmp_path / "played.wav").wait(20)
+            time.sleep(1.5)
+            lab.kill()
+            time.sleep(2.0)
+            lab.start()
+            wait_for(lambda: len(list(out.glob("recordings/*/*"))) > 1, 30)
+            time.sleep(1.0)
+            station.send_signal(signal.SIGTERM)
+            elapsed_s = time.monotonic() - began_s
+            said, _ = station.communicate(timeout=20)
+        finally:
+            station.kill()
+    assert station.returncode == 0, said
+    assert "Traceback" not in said
+    base = sqlite3.connect(out / "station.sqlite")
+    rows = base.execute("SELECT start_sample, samples, state, reason FROM ledger ORDER BY 1")
+    starts, samples, states, reasons = zip(*rows.fetchall(), strict=True)
+    assert states == ("analysed", "lost", "analysed"), said
+    assert reasons == ("", "device", "")
+    assert starts == (0, samples[0], samples[0] + samples[1])
+    assert 2.0 < samples[1] / RATE_HZ < 8.0
+    assert abs(sum(samples) / RATE_HZ - elapsed_s) < 4.0
+    gone = base.execute("SELECT count(*), sum(begins) FROM health WHERE problem = 'gone'")
+    assert gone.fetchone() == (2, 1)
+    assert base.execute("SELECT device FROM runs").fetchall() == [(ID,)]
+    files = sorted(out.glob("recordings/*/*.flac"))
+    kept, _ = soundfile.read(files[0], dtype="int16")
+    assert len(kept) == samples[0]
+    assert len(soundfile.read(files[1])[0]) == samples[2]
+    sent, _ = soundfile.read(tmp_path / "played.wav", dtype="int16")
+    middle = sent[2 * RATE_HZ : 4 * RATE_HZ]
+    at = next(
+        at
+        for at in np.flatnonzero(kept[: -len(middle)] == middle[0])
+        if (kept[at : at + len(middle)] == middle).all()
+    )
+    assert at > 0
+
+
+def wait_for(done: object, seconds: float) -> None:
+    deadline_s = time.monotonic() + seconds
+    while not done():  # type: ignore[operator]
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
