@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -78,6 +79,61 @@ def test_a_server_that_dies_is_a_gap_and_all_else_is_heard_bit_by_bit(
         if (kept[at : at + len(middle)] == middle).all()
     )
     assert at > 0
+
+
+def test_after_kill_9_the_same_run_goes_on_with_an_exact_gap(
+    tmp_path: Path, birdlike: MakeSound
+) -> None:
+    """What was taken in waits in the spool and settles after all; only the time between is lost."""
+    soundfile.write(tmp_path / "played.wav", birdlike(40.0, seed=2), RATE_HZ, subtype="PCM_16")
+    out = tmp_path / "out"
+    command = [
+        sys.executable, "-m", "recorder.cli", "listen", "--device", "pulse", "--rate",
+        str(RATE_HZ), "--out", str(out), "--quiet", "--threshold", "0.01",
+    ]  # fmt: skip
+    with PulseLab(tmp_path / "lab", rate_hz=RATE_HZ) as lab:
+        environment = {**os.environ, **lab.environment, "OMP_NUM_THREADS": "1"}
+        lab.play(tmp_path / "played.wav")
+        first = subprocess.Popen(command, env=environment)
+        try:
+            wait_for(lambda: said(out, "live") >= {0}, 40)
+        finally:
+            first.kill()
+            first.wait()
+        time.sleep(2.0)
+        second = subprocess.Popen(command, env=environment)
+        try:
+            chunk = max(said(out, "live"))
+            wait_for(lambda: max(said(out, "live")) > chunk + 1, 40)
+            second.send_signal(signal.SIGTERM)
+            assert second.wait(20) == 0
+        finally:
+            second.kill()
+    base = sqlite3.connect(out / "station.sqlite")
+    rows = base.execute("SELECT start_sample, samples, state, reason FROM ledger ORDER BY 1")
+    starts, samples, states, reasons = zip(*rows.fetchall(), strict=True)
+    assert (states, reasons) == (("analysed", "lost", "analysed"), ("", "shutdown", ""))
+    assert starts == (0, samples[0], samples[0] + samples[1])
+    assert samples[0] > 6 * RATE_HZ
+    assert 2.0 < samples[1] / RATE_HZ < 12.0
+    assert base.execute("SELECT count(*) FROM runs").fetchone() == (1,)
+    gaps = [line for line in (out / "detections.jsonl").open() if '"kind": "gap"' in line]
+    assert len(gaps) == 1
+    for kind in ("live", "settled"):
+        twice = base.execute(
+            "SELECT chunk, label FROM detections WHERE kind = ? GROUP BY 1, 2 HAVING count(*) > 1",
+            (kind,),
+        )
+        assert twice.fetchall() == []
+    assert said(out, "settled") >= said(out, "live")
+
+
+def said(out: Path, kind: str) -> set[int]:
+    """The chunks of which there are rows."""
+    if not (out / "detections.jsonl").exists():
+        return set()
+    lines = (json.loads(line) for line in (out / "detections.jsonl").open() if line[-1:] == "\n")
+    return {line["chunk"] for line in lines if line["kind"] == kind}
 
 
 def wait_for(done: object, seconds: float) -> None:

@@ -165,11 +165,12 @@ class Intake(threading.Thread):
         first = self.frames
         frames = sound.frames[: int(min(len(sound.frames), self._limit - first))]
         self._ledger.heard(len(frames))
+        # Before anybody analyses it: its rows need their time.
+        self._keep_time(boottime_s)
         if not self._backlog.put_sound(first, frames):
             self._ledger.give_up(first, first + len(frames), "disk")
             self._backlog.put_lost(first, len(frames))
         self._last_sound_s = boottime_s
-        self._keep_time(boottime_s)
         floats, bad = as_floats(frames)
         self.bad_samples += bad
         for change in self.health.push(floats):

@@ -57,12 +57,14 @@ def unfinished(store: Store) -> Prior | None:
     entries = tuple(Entry(row[0] - info.start_sample, *row[1:4]) for row in rows)
     start_utc_s = utc_seconds(rows[-1][4] if rows else info.start_utc)
     frame = entries[-1].start if entries else 0
-    said = store.rows("SELECT max(chunk) FROM detections WHERE run = ? AND kind = 'live'", info.run)
+    said = store.rows(
+        "SELECT coalesce(max(chunk), -1) FROM detections WHERE run = ? AND kind = 'live'", info.run
+    )
     return Prior(
         info,
         entries,
         int(store.setting("settled_until") or 0) if rows else 0,
-        max(int(store.setting("live_chunks") or 0) if rows else 0, (said[0][0] or -1) + 1),
+        max(int(store.setting("live_chunks") or 0) if rows else 0, said[0][0] + 1),
         float(store.setting("until_boottime_s") or 0.0) if rows else 0.0,
         FixedTimes(frame, start_utc_s, info.sample_rate, info.time_quality == "synced"),
     )

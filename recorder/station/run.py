@@ -75,7 +75,9 @@ class Run:
         self.frames = piece.stop
         if self._analyst is not None:
             self._heard(self._analyst, self._analyst.take(piece))
-        if piece.stop - self._committed_frames >= COMMIT_S * self.info.sample_rate:
+        # The first one anchors the run in time: after a crash the gap is counted from there.
+        first = not self._committed_frames
+        if first or piece.stop - self._committed_frames >= COMMIT_S * self.info.sample_rate:
             self.commit([])
 
     @property
