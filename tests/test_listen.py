@@ -187,3 +187,61 @@ def test_record_only_counts_and_keeps(birdrec: Birdrec, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert ledger(tmp_path / "out") == [(0, 3 * RATE_HZ, "pending", "")]
     assert len(list((tmp_path / "out/recordings").glob("*/*.flac"))) == 1
+
+
+def test_a_damaged_recording_is_said(
+    birdrec: Birdrec, read_lines: ReadLines, tmp_path: Path, birdlike: MakeSound
+) -> None:
+    soundfile.write(tmp_path / "a.wav", birdlike(9.0, seed=2), RATE_HZ)
+    os.truncate(tmp_path / "a.wav", 44 + 2 * 7 * RATE_HZ)
+    out = tmp_path / "out"
+    done = birdrec("listen", "--replay", tmp_path / "a.wav", "--speed", "max", "--out", out)
+    assert done.returncode == 0, done.stderr
+    (said,) = [one for one in read_lines(out / "detections.jsonl") if one["kind"] == "health"]
+    assert (said["problem"], said["begins"]) == ("source", True)
+    assert "the header promises" in said["detail"]
+    assert ledger(out) == [(0, 7 * RATE_HZ, "analysed", "")]
+
+
+def test_nobody_who_reads_its_output_stops_nothing(night: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    child = subprocess.Popen(
+        [
+            sys.executable, "-m", "recorder.cli", "listen", "--replay", str(night), "--speed",
+            "max", "--out", str(out), "--json",
+        ],
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert child.stdout is not None
+    child.stdout.close()
+    assert child.wait(60) == 0
+    assert ledger(out) == [(0, 670 * 48_000, "analysed", "")]
+
+
+def test_the_screen_shows_level_account_and_detections(night: Path, tmp_path: Path) -> None:
+    """On a real terminal; what it drew is read back as text."""
+    leader, follower = os.openpty()
+    child = subprocess.Popen(
+        [
+            sys.executable, "-m", "recorder.cli", "listen", "--replay", str(night), "--speed",
+            "400", "--duration", "120", "--out", str(tmp_path / "out"),
+        ],
+        stdout=follower,
+        stderr=follower,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
+    )  # fmt: skip
+    os.close(follower)
+    drawn = b""
+    while True:
+        try:
+            drawn += os.read(leader, 4096)
+        except OSError:
+            break
+    os.close(leader)
+    assert child.wait(60) == 0
+    text = drawn.decode("utf-8", "replace")
+    assert "night.flac: " in text
+    assert " dBFS" in text
+    assert "elapsed 2:00 = analysed" in text
+    assert "health: well" in text
+    assert "heard at (UTC)" in text

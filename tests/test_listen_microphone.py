@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -136,8 +137,8 @@ def said(out: Path, kind: str) -> set[int]:
     return {line["chunk"] for line in lines if line["kind"] == kind}
 
 
-def wait_for(done: object, seconds: float) -> None:
+def wait_for(done: Callable[[], object], seconds: float) -> None:
     deadline_s = time.monotonic() + seconds
-    while not done():  # type: ignore[operator]
+    while not done():
         assert time.monotonic() < deadline_s
         time.sleep(0.1)

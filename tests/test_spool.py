@@ -69,6 +69,7 @@ def test_it_holds_what_it_was_given(
     assert one.bytes == 4 * len(held)
     one.remove()
     assert runs_left(where) == []
+    assert not any(folder.path.exists() for folder in where)
 
 
 @given(st.integers(0, 4_500))

@@ -147,6 +147,26 @@ def test_a_disk_that_does_not_sync_acknowledges_nothing(
     log.close()
 
 
+def test_a_table_that_is_damaged_while_it_runs_costs_no_acknowledged_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[Record] = []
+    log = StationLog(tmp_path, said.extend)
+
+    def malformed(_: object) -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log.store, "_apply", malformed)
+        log.add([detection(0)], 0.0)
+    assert [one["kind"] for one in said] == ["live"]
+    assert "malformed" in log.trouble
+    log.commit([], ledger(1, 0))
+    assert log.trouble == ""
+    assert chunks(log, "live") == [0]
+    log.close()
+
+
 def test_the_allowance_lets_bursts_through_and_a_day_only_so_much() -> None:
     allowance = Allowance(400)
     assert sum(allowance.take(0.0) for _ in range(100)) == 40

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,8 +57,8 @@ class RecordingWriter:
         except soundfile.SoundFileError as error:
             raise OSError(f"{self._path} cannot be ended ({error})") from error
         finally:
-            os.link(self._temporary, self._path)
-            self._temporary.unlink()
+            # The name was free when the file was begun, and this process alone writes here.
+            self._temporary.rename(self._path)
 
     def _open(self, dtype: str, start_utc_s: float) -> None:
         when = datetime.fromtimestamp(start_utc_s, UTC)

@@ -10,6 +10,7 @@ import os
 import struct
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,12 +161,15 @@ class Spool:
         self._end()
 
     def remove(self) -> None:
-        """Delete all of this run."""
+        """Delete all of this run, and the folders that are empty then."""
         self._end()
         with self._lock:
             gone, self._segments = self._segments, []
         for one in gone:
             one.path.unlink(missing_ok=True)
+        for folder in self._folders:
+            with suppress(OSError):
+                folder.path.rmdir()
 
     def _begin(self, first_frame: int) -> _Segment:
         self._end()

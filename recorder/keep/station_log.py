@@ -8,6 +8,7 @@ for one another.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,9 +92,10 @@ class StationLog:
         self.trouble = ""
         try:
             self.store.catch_up(self.journal, durable=durable_tables)
-        except OSError as error:
-            # The rows are safe in the journal; the tables follow when they can.
-            self.trouble = _words(error)
+        except (OSError, sqlite3.DatabaseError) as error:
+            # The rows are safe in the journal; the tables follow when they can, and damaged ones
+            # are made again at the next start.
+            self.trouble = f"{self.store.path.name}: {error}"
         self._acknowledge(done)
         return not self.trouble
 

@@ -30,9 +30,6 @@ CREATE TABLE IF NOT EXISTS health (
     run INTEGER, start_s REAL, start_utc TEXT, problem TEXT, begins INTEGER, detail TEXT);
 CREATE TABLE IF NOT EXISTS clock (
     run INTEGER, boot TEXT, start_s REAL, step_s REAL, time_quality TEXT);
-CREATE TABLE IF NOT EXISTS clips (
-    name TEXT PRIMARY KEY, run INTEGER, chunk INTEGER, start_utc TEXT, label TEXT, score REAL,
-    bytes INTEGER, purged_utc TEXT);
 """
 _DETECTION = (
     "kind", "run", "chunk", "start_s", "end_s", "start_utc", "end_utc", "time_quality", "boot",
@@ -43,7 +40,6 @@ _TABLES = {
     "settled": ("detections", _DETECTION),
     "health": ("health", ("run", "start_s", "start_utc", "problem", "begins", "detail")),
     "clock": ("clock", ("run", "boot", "start_s", "step_s", "time_quality")),
-    "clip": ("clips", ("name", "run", "chunk", "start_utc", "label", "score", "bytes")),
 }
 _READ = "journal_bytes"
 
@@ -79,6 +75,7 @@ class Store:
                 self._set(_READ, str(journal.bytes))
             self.catch_up(journal)
         except BaseException:
+            # Whatever it was goes on up; the file must not stay open.
             self._base.close()
             raise
 
@@ -137,11 +134,6 @@ class Store:
                 self._apply_ledger(record)
             elif kind == "run":
                 self._apply_run(record)
-            elif kind == "purged":
-                self._base.execute(
-                    "UPDATE clips SET purged_utc = ? WHERE name = ?",
-                    (record.get("utc"), record.get("name")),
-                )
             elif kind == "setting":
                 self._set(str(record.get("key")), str(record.get("value")))
 

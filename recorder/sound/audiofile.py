@@ -22,7 +22,7 @@ AUDIO_SUFFIXES = frozenset(
 )
 """What a folder scan picks up, in upper or lower case."""
 
-_LARGEST_SAMPLE = 1e4
+LARGEST_SAMPLE = 1e4
 """Full scale is 1. Beyond this a value is damage, and its power would overflow float32."""
 _STEP_FRAMES = 4096
 """Decoded at once: where decoding stops, no more than this is lost."""
@@ -102,7 +102,7 @@ class AudioFile:
             self.damage = f"the header promises {self.frames} samples, {self.frames_read} are there"
 
     def _clean(self, block: NDArray[np.float32]) -> Samples:
-        bad = ~(np.abs(block) <= _LARGEST_SAMPLE)
+        bad = ~(np.abs(block) <= LARGEST_SAMPLE)
         if bad.any():
             self.bad_samples += int(bad.sum())
             block[bad] = 0.0

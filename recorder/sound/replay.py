@@ -34,8 +34,12 @@ class Replay:
     @property
     def remark(self) -> str:
         """What was wrong with the file, known at its end; empty when nothing was."""
-        bad = f"{self._file.bad_samples} samples that are no numbers" * bool(self._file.bad_samples)
-        return "; ".join(filter(None, [self._file.damage, bad]))
+        remarks = [self._file.damage] if self._file.damage else []
+        if self._file.bad_samples:
+            remarks.append(
+                f"{self._file.bad_samples} samples that are no numbers, taken for silence"
+            )
+        return "; ".join(remarks)
 
     def read(self, timeout_s: float) -> Event | None:
         """The next half second, when its time has come."""
@@ -49,7 +53,7 @@ class Replay:
         block = None if self._ended else next(self._blocks, None)
         if block is None:
             self._ended = True
-            return Lost(self._file.damage or "the file is over", final=True)
+            return Lost(self.remark, final=True)
         self._frames += len(block)
         end_ns = self._frames * 1_000_000_000 // rate_hz
         return Sound(block[:, np.newaxis], 0, False, end_ns)

@@ -40,6 +40,7 @@ class Lost:
     """The stream ended; the source goes on trying to open it again, unless it is at its end."""
 
     reason: str
+    """Empty where a file is over as it should be."""
     final: bool = False
     """A file is over, or the device is one that cannot be used at all: nothing will follow."""
 

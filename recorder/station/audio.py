@@ -50,5 +50,9 @@ class AudioKeeper:
 
     def close(self) -> None:
         """The run ends."""
-        if self._recording is not None:
+        if self._recording is None:
+            return
+        try:
             self._recording.close()
+        except OSError as error:
+            self.trouble = f"sound is not kept: {error.strerror or error}"

@@ -73,11 +73,6 @@ class Backlog:
         with self._ready:
             self._append(_Waiting(first, count, None, lost=True))
 
-    def put_spooled(self, first: int, count: int) -> None:
-        """Add what the spool has from before."""
-        with self._ready:
-            self._append(_Waiting(first, count, None, lost=False))
-
     def close(self) -> None:
         """Nothing will follow."""
         with self._ready:

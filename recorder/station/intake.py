@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recorder.keep.ledger import Ledger
+from recorder.sound.audiofile import LARGEST_SAMPLE
 from recorder.sound.clock import Clock
 from recorder.sound.health import HealthChange, MicrophoneHealth
 from recorder.sound.overrun import OverrunGauge
@@ -45,7 +46,7 @@ def as_floats(frames: Frames) -> tuple[Floats, int]:
         scale = np.float32(1.0 / (1 << (8 * frames.dtype.itemsize - 1)))
         return frames.astype(np.float32) * scale, 0
     floats = np.asarray(frames, np.float32)
-    wrong = ~(np.abs(floats) <= np.float32(1e4))
+    wrong = ~(np.abs(floats) <= np.float32(LARGEST_SAMPLE))
     if not wrong.any():
         return floats, 0
     return np.where(wrong, np.float32(0.0), floats), int(wrong.sum())
@@ -83,6 +84,7 @@ class Intake(threading.Thread):
         self.bad_samples = 0
         self.away = ""
         """Why no sound comes at the moment; empty when it does."""
+        self._away_reason = "device"
         self._last_sound_s: float | None = None
         self.failure: BaseException | None = None
 
@@ -94,7 +96,8 @@ class Intake(threading.Thread):
     def continue_from(self, boottime_s: float) -> None:
         """What was before ended at this time: up to the first sound it is lost."""
         self._last_sound_s = boottime_s
-        self.away = "birdrec was not running"
+        self.away, self._away_reason = "birdrec was not running", "shutdown"
+        self._keep_time(boottime_s)
 
     def stop(self) -> None:
         """Take nothing more in."""
@@ -107,6 +110,7 @@ class Intake(threading.Thread):
                 pass
             self._release()
         except BaseException as error:
+            # Raised again in the main thread, which must know that no sound comes any more.
             self.failure = error
         finally:
             self._backlog.close()
@@ -160,7 +164,7 @@ class Intake(threading.Thread):
         if self.away and self._last_sound_s is not None:
             self._pass_time(boottime_s - len(sound.frames) / rate_hz, at_least_s=0.0)
             self.health.reset()
-        self.away = ""
+        self.away, self._away_reason = "", "device"
         self._lost(sound.lost_frames, "overrun")
         first = self.frames
         frames = sound.frames[: int(min(len(sound.frames), self._limit - first))]
@@ -192,8 +196,7 @@ class Intake(threading.Thread):
             return
         gone = self.timeline.frames_between(self._last_sound_s, until_s)
         if gone > 0:
-            reason = "shutdown" if self.away == "birdrec was not running" else "device"
-            self._lost(gone, reason)
+            self._lost(gone, self._away_reason)
             self._last_sound_s = until_s
 
     def _lost(self, count: int, reason: str) -> None:

@@ -10,13 +10,15 @@ from recorder.detect.mel import CHUNK_S
 from recorder.keep.ledger import LOST, Entry, Ledger
 from recorder.keep.spool import Spool
 from recorder.keep.store import Store
-from recorder.sound.clock import utc_seconds
+from recorder.sound.clock import Clock, utc_seconds
 from recorder.station.backlog import Piece
 from recorder.station.rows import FixedTimes, RunInfo
 
 _WINDOW_CHUNKS = 180
 """A chunk settles in a window that starts at most ten minutes before it; the hop is five more."""
 
+REPLAY_BOOT = "replay"
+"""Stands for the boot of a run that heard a file: no clock ran beside it."""
 _STEP_S = 10
 """Read from the spool at once."""
 
@@ -33,6 +35,15 @@ class Prior:
     until_boottime_s: float
     """When the last frame in the ledger had been heard."""
     times: FixedTimes
+
+    @property
+    def known(self) -> int:
+        """Where its ledger ends; the spool may have more."""
+        return self.entries[-1].stop if self.entries else 0
+
+    def ended_boottime_s(self, end: int) -> float:
+        """When the last frame before `end` had been heard."""
+        return self.until_boottime_s + (end - self.known) / self.info.sample_rate
 
 
 def last_run(store: Store) -> RunInfo | None:
@@ -81,7 +92,7 @@ def restored_ledger(prior: Prior, spool: Spool | None) -> Ledger:
     The spool may have more than the ledger knew of: sound that was taken in after its last commit.
     """
     ledger = Ledger(_before(prior.entries, prior.settled_until))
-    known = prior.entries[-1].stop if prior.entries else 0
+    known = prior.known
     held = spool.have(ledger.end, max(known, spool.newest)) if spool is not None else []
     for first, stop in held:
         _lose_until(ledger, first, prior.entries)
@@ -109,6 +120,19 @@ def pieces_to_repeat(prior: Prior, end: int, spool: Spool | None) -> Iterator[Pi
         place = stop
     if end > place:
         yield Piece(place, end - place, None)
+
+
+def downtime_frames(prior: Prior, end: int, clock: Clock | None, *, ago_s: float) -> int:
+    """From frame `end` of a run to the start of this one, `ago_s` ago; 0 if no clock can say."""
+    if clock is None:
+        return 0
+    if prior.info.boot == clock.boot_id() and prior.until_boottime_s > 0.0:
+        gone_s = clock.boottime_s() - ago_s - prior.ended_boottime_s(end)
+    elif prior.times.synced and clock.synced():
+        gone_s = clock.wall_s() - ago_s - prior.times.utc_s(end)
+    else:
+        return 0
+    return max(0, round(gone_s * prior.info.sample_rate))
 
 
 def _before(entries: tuple[Entry, ...], frame: int) -> list[Entry]:

@@ -127,8 +127,9 @@ class RowMaker:
             place = self._stretch(frame, frame)
             quality = "synced" if note.synced else "unsynced"
             return {"kind": "clock", **place, "step_s": note.step_s, "time_quality": quality}
-        if isinstance(note, Lost) and not note.final:
-            return self.health(frame, "gone", begins=True, detail=note.reason)
+        if isinstance(note, Lost) and note.reason:
+            problem = "source" if note.final else "gone"
+            return self.health(frame, problem, begins=True, detail=note.reason)
         if isinstance(note, Opened):
             return self.health(frame, "gone", begins=False, detail=f"{note.name} is back")
         return None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from recorder.detect.models import Model
 from recorder.errors import AudioDeviceError
@@ -19,10 +18,12 @@ from recorder.sound.source import Lost, Opened, Source
 from recorder.station.analyst import check_channel
 from recorder.station.audio import AudioKeeper
 from recorder.station.backlog import Backlog, Piece
-from recorder.station.intake import Intake, Noted
+from recorder.station.intake import Intake
 from recorder.station.options import ListenOptions
 from recorder.station.prior import (
+    REPLAY_BOOT,
     Prior,
+    downtime_frames,
     last_run,
     next_start_sample,
     pieces_to_repeat,
@@ -32,43 +33,14 @@ from recorder.station.prior import (
 from recorder.station.rows import FixedTimes, RunInfo, Times
 from recorder.station.run import Run
 from recorder.station.spools import remove_others, spool_folders, spool_of
-from recorder.station.view import State, View, state_lines
+from recorder.station.view import View
+from recorder.station.watch import CAUGHT_UP_S, LATE_S, Live, Watch
 
 _MEMORY_S = 30.0
 _FLUSH_S = 3.0
 """What is behind at the end has so long; then it waits in the spool for the next start."""
 _SHOW_S = 0.25
-_LATE_S, _CAUGHT_UP_S = 60.0, 10.0
 _THIN_PIECE_S = 10.0
-_REPLAY_BOOT = "replay"
-
-
-@dataclass
-class _Problems:
-    """Health that is not the microphone's: said when it begins and when it ends."""
-
-    open: dict[str, str]
-
-    def changes(self, found: dict[str, str]) -> Iterator[tuple[str, bool, str]]:
-        for name in [one for one in self.open if one not in found]:
-            del self.open[name]
-            yield name, False, "over"
-        for name, detail in found.items():
-            if name not in self.open:
-                self.open[name] = detail
-                yield name, True, detail
-
-
-@dataclass
-class _Live:
-    """A run with what feeds it."""
-
-    run: Run
-    intake: Intake
-    backlog: Backlog
-    keeper: AudioKeeper
-    spool: Spool | None
-    times: Times
 
 
 class Station:
@@ -92,10 +64,9 @@ class Station:
         self._options, self._model, self._log, self._view = options, model, log, view
         self._clock = clock
         self._folders = spool_folders(options.out, round(options.min_free_mb * 1e6))
-        self._notes: queue.SimpleQueue[Noted] = queue.SimpleQueue()
         self._notifier = Notifier()
+        self._watch = Watch(log, view, self._notifier)
         self._stop = stop
-        self._problems = _Problems({})
         self._thinning = False
 
     def listen(self, source: Source) -> None:
@@ -119,8 +90,14 @@ class Station:
                     self._view.word(f"waiting for the microphone: {event.reason}")
                     self._notifier.status(f"waiting for the microphone: {event.reason}")
                 reason = event.reason
-            if time.monotonic() > deadline_s or (isinstance(event, Lost) and event.final):
-                raise AudioDeviceError(f"no sound to listen to: {reason or 'none came'}")
+            # While it says nothing it is still being opened: a slow board needs its time.
+            late = bool(reason) and time.monotonic() > deadline_s
+            if late or (isinstance(event, Lost) and event.final):
+                raise AudioDeviceError(
+                    f"no sound from {self._options.device or 'the default microphone'}: "
+                    f"{reason or 'it gives none'}; see `birdrec devices`, or let it wait with "
+                    "--wait inf"
+                )
         return None
 
     def _listen_once(self, source: Source, opened: Opened) -> Opened | None:
@@ -146,21 +123,19 @@ class Station:
             and prior.until_boottime_s > 0.0
         )
 
-    def _continued(self, source: Source, opened: Opened, prior: Prior) -> _Live:
+    def _continued(self, source: Source, opened: Opened, prior: Prior) -> Live:
         spool = spool_of(prior.info, self._folders)
         ledger = restored_ledger(prior, spool)
         backlog = Backlog(spool, memory_frames=round(_MEMORY_S * opened.sample_rate_hz))
         intake = self._intake(source, opened, ledger, backlog)
-        known = prior.entries[-1].stop if prior.entries else 0
-        beyond_s = (ledger.end - known) / opened.sample_rate_hz
-        intake.continue_from(prior.until_boottime_s + beyond_s)
+        intake.continue_from(prior.ended_boottime_s(ledger.end))
         repeated = pieces_to_repeat(prior, ledger.end, spool)
         live = self._live(prior.info, intake, backlog, ledger, spool, intake.timeline)
         intake.start()
         self._repeat(live.run, prior, repeated)
         return live
 
-    def _begun(self, source: Source, opened: Opened, prior: Prior | None) -> _Live:
+    def _begun(self, source: Source, opened: Opened, prior: Prior | None) -> Live:
         ledger = Ledger()
         info = self._new_info(opened)
         spool = spool_of(info, self._folders) if self._clock is not None else None
@@ -182,31 +157,21 @@ class Station:
 
     def _settle(self, prior: Prior, began_s: float) -> None:
         """Analyse what a run left that cannot go on, and close its account."""
-        spool = spool_of(prior.info, self._folders)
+        replayed = prior.info.boot == REPLAY_BOOT
+        spool = None if replayed else spool_of(prior.info, self._folders)
         ledger = restored_ledger(prior, spool)
         run = self._run(prior.info, ledger, prior.times)
         self._repeat(run, prior, pieces_to_repeat(prior, ledger.end, spool))
-        run.finish(lost_after=self._downtime_frames(prior, ledger, began_s))
-
-    def _downtime_frames(self, prior: Prior, ledger: Ledger, began_s: float) -> int:
-        """From the end of what is known of a run to the start of this one; 0 if no clock says."""
-        if self._clock is None or prior.info.boot == _REPLAY_BOOT:
-            return 0
         ago_s = time.monotonic() - began_s
-        known = prior.entries[-1].stop if prior.entries else 0
-        beyond_s = (ledger.end - known) / prior.info.sample_rate
-        if prior.info.boot == self._clock.boot_id() and prior.until_boottime_s > 0.0:
-            gone_s = self._clock.boottime_s() - ago_s - prior.until_boottime_s - beyond_s
-        elif prior.times.synced and self._clock.synced():
-            gone_s = self._clock.wall_s() - ago_s - prior.times.utc_s(ledger.end)
-        else:
-            return 0
-        return max(0, round(gone_s * prior.info.sample_rate))
+        lost = 0 if replayed else downtime_frames(prior, ledger.end, self._clock, ago_s=ago_s)
+        run.finish(lost_after=lost)
+        if spool is not None:
+            spool.remove()
 
     def _repeat(self, run: Run, prior: Prior, pieces: Iterator[Piece]) -> None:
         run.settled_frames = prior.settled_until
         run.live_chunks = prior.live_chunks
-        run.gaps_said_until = prior.entries[-1].stop if prior.entries else 0
+        run.gaps_said_until = prior.known
         behind_s = (run.ledger.end - prior.settled_until) / prior.info.sample_rate
         self._view.word(f"the last run did not end: {behind_s:.0f} s of it are analysed now")
         for piece in pieces:
@@ -218,7 +183,7 @@ class Station:
         clock = self._clock
         return RunInfo(
             run=1 if last is None else last.run + 1,
-            boot=_REPLAY_BOOT if clock is None else clock.boot_id(),
+            boot=REPLAY_BOOT if clock is None else clock.boot_id(),
             start_sample=0,
             sample_rate=opened.sample_rate_hz,
             channels=opened.channels,
@@ -247,7 +212,7 @@ class Station:
             ledger=ledger,
             backlog=backlog,
             clock=self._clock,
-            tell=self._notes.put,
+            tell=self._watch.tell,
             limit_frames=None if limit_s is None else round(limit_s * opened.sample_rate_hz),
         )
 
@@ -259,11 +224,11 @@ class Station:
         ledger: Ledger,
         spool: Spool | None,
         times: Times,
-    ) -> _Live:
+    ) -> Live:
         keeper = AudioKeeper(self._options, info, times)
         run = self._run(info, ledger, times)
         run.boottime_of = intake.timeline.boottime_of
-        return _Live(run, intake, backlog, keeper, spool, times)
+        return Live(run, intake, backlog, keeper, spool)
 
     def _run(self, info: RunInfo, ledger: Ledger, times: Times) -> Run:
         return Run(
@@ -277,7 +242,7 @@ class Station:
             heard=self._view.heard,
         )
 
-    def _work(self, live: _Live) -> None:
+    def _work(self, live: Live) -> None:
         """Take pieces until the source is over or it is time to stop; then settle the rest."""
         deadline_s, shown_s = float("inf"), 0.0
         while time.monotonic() < deadline_s:
@@ -295,14 +260,14 @@ class Station:
                 self._notifier.alive()
             if time.monotonic() - shown_s >= _SHOW_S:
                 shown_s = time.monotonic()
-                self._watch(live)
+                self._watch.look(live)
         live.intake.join(_FLUSH_S)
         if live.intake.failure is not None:
             raise live.intake.failure
-        self._watch(live)
+        self._watch.look(live)
         self._end(live)
 
-    def _end(self, live: _Live) -> None:
+    def _end(self, live: Live) -> None:
         live.keeper.close()
         left = live.backlog.frames
         if left:
@@ -312,65 +277,22 @@ class Station:
             return
         live.run.finish()
         if live.spool is not None:
-            live.spool.drop_before(live.run.ledger.end + 1)
+            live.spool.remove()
 
-    def _take(self, live: _Live, piece: Piece) -> None:
+    def _take(self, live: Live, piece: Piece) -> None:
+        live.keeper.take(piece)
         if self._thinned(live, piece):
             live.run.ledger.give_up(piece.first, piece.stop, "thinned")
             piece = Piece(piece.first, piece.count, None)
-        live.keeper.take(piece)
         live.run.take(piece)
         if live.spool is not None:
             live.spool.drop_before(live.run.needed_from_frame)
 
-    def _thinned(self, live: _Live, piece: Piece) -> bool:
+    def _thinned(self, live: Live, piece: Piece) -> bool:
         """Is this piece left out, because the board is late and the user wishes it so?"""
         if self._options.when_late != "thin":
             return False
         lag_s = live.backlog.frames / live.run.info.sample_rate
-        self._thinning = lag_s > (_CAUGHT_UP_S if self._thinning else _LATE_S)
+        self._thinning = lag_s > (CAUGHT_UP_S if self._thinning else LATE_S)
         stretch = int(piece.first / live.run.info.sample_rate / _THIN_PIECE_S)
         return self._thinning and stretch % 2 == 1
-
-    def _watch(self, live: _Live) -> None:
-        """Notes of the intake, health, the screen."""
-        rows = live.run.rows
-        records = []
-        while not self._notes.empty():
-            record = rows.note(self._notes.get())
-            if record is not None:
-                records.append(record)
-        found = self._found(live)
-        for name, begins, detail in self._problems.changes(found):
-            records.append(rows.health(live.intake.frames, name, begins=begins, detail=detail))
-        live.run.add(records)
-        rate_hz = live.run.info.sample_rate
-        problems = sorted({*found, *live.intake.health.problems})
-        state = State(
-            device=live.intake.opened.name,
-            sample_rate_hz=rate_hz,
-            totals=live.run.ledger.totals(),
-            lag_s=live.backlog.frames / rate_hz,
-            level_dbfs=live.intake.health.level_dbfs,
-            peak_dbfs=live.intake.health.peak_dbfs,
-            away=live.intake.away,
-            problems=tuple(problems),
-        )
-        self._view.state(state)
-        self._notifier.status(state_lines(state)[1])
-
-    def _found(self, live: _Live) -> dict[str, str]:
-        """What is wrong beside the microphone's own signal."""
-        lag_s = live.backlog.frames / live.run.info.sample_rate
-        late_s = _CAUGHT_UP_S if "late" in self._problems.open else _LATE_S
-        found = {
-            "wrong_rate": live.intake.timeline.wrong_rate or "",
-            "spool": live.backlog.disk_trouble,
-            "disk": self._log.trouble,
-            "audio": live.keeper.trouble,
-            "late": f"analysis is {lag_s:.0f} s behind; it is queued" if lag_s > late_s else "",
-            "numbers": "samples that are no numbers are taken for silence"
-            if live.intake.bad_samples
-            else "",
-        }
-        return {name: detail for name, detail in found.items() if detail}

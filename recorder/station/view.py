@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from recorder.keep.journal import Record
@@ -30,7 +31,7 @@ class State:
     peak_dbfs: float
     away: str
     """Why no sound comes; empty when it does."""
-    problems: tuple[str, ...] = field(default=())
+    problems: tuple[str, ...] = ()
 
 
 class View(Protocol):
@@ -74,7 +75,7 @@ class Lines(Quiet):
         for record in records:
             text = line_of(record)
             if text:
-                print(text, flush=True)
+                _print(text)
 
 
 class JsonLines(Quiet):
@@ -82,7 +83,16 @@ class JsonLines(Quiet):
 
     def said(self, records: list[Record]) -> None:
         for record in records:
-            print(json.dumps(record, ensure_ascii=False), flush=True)
+            _print(json.dumps(record, ensure_ascii=False))
+
+
+def _print(text: str) -> None:
+    """To standard output, as long as somebody reads it: the recorder goes on without."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def line_of(record: Record) -> str:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from recorder.errors import AudioDeviceError
 from recorder.keep.journal import Record
 from recorder.keep.station_log import StationLog
 from recorder.sound.devices import Device, find_device, list_devices
@@ -16,6 +17,8 @@ from recorder.sound.microphone import Microphone
 from recorder.station.options import ListenOptions
 
 _SETTING = "device"
+_ID_BEGINS = ("usb:", "alsa:", "name:")
+_SERVER_CHANNELS = 2
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,10 @@ def open_microphone(
     wanted = options.device or ""
     known = _known(log)
     if known is None or known.wanted != wanted:
-        device = find_device(list_devices(), options.device)
+        device = _found(options)
+        if device is None:
+            # Not there yet, and named in a way that cannot mean another: wait for it.
+            return _microphone(options, _Known(wanted, wanted, 1))
         known = _Known(wanted, device.id, device.channels)
         value = json.dumps({"wanted": wanted, "id": device.id, "channels": device.channels})
         record: Record = {"kind": "setting", "key": _SETTING, "value": value}
@@ -45,10 +51,26 @@ def open_microphone(
             f"--device {wanted} meant {known.id} when {options.out} was begun, and still does; "
             f"for {other.name} say --device {other.id}"
         )
+    return _microphone(options, known)
+
+
+def _found(options: ListenOptions) -> Device | None:
+    """The device that is meant; None where an id may be waited for, AudioDeviceError elsewhere."""
+    try:
+        return find_device(list_devices(), options.device)
+    except AudioDeviceError:
+        if options.wait_s > 0.0 and (options.device or "").startswith(_ID_BEGINS):
+            return None
+        raise
+
+
+def _microphone(options: ListenOptions, known: _Known) -> Microphone:
+    # A sound server promises dozens of channels, none of which is a microphone's own.
+    most = _SERVER_CHANNELS if known.id.startswith("name:") else known.channels
     return Microphone(
         known.id,
         sample_rate_hz=options.rate_hz,
-        channels=known.channels if options.channel == "mix" else int(options.channel),
+        channels=min(most, known.channels) if options.channel == "mix" else int(options.channel),
         dtype="int16" if options.bits == 16 else "int32",
     )
 
