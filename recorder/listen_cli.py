@@ -34,7 +34,19 @@ def listen(
     wait: Annotated[
         float, typer.Option(help="Seconds for a microphone that is not there yet; inf = for ever.")
     ] = 5.0,
-    keep_audio: Annotated[str, typer.Option(help="none, or all as FLAC.")] = "none",
+    keep_audio: Annotated[
+        str, typer.Option(help="none, clips (around what was detected), or all; as FLAC.")
+    ] = "none",
+    clip_context: Annotated[
+        float, typer.Option(help="Seconds of a clip before and after the bird's chunks.")
+    ] = 3.0,
+    clips_per_species: Annotated[int, typer.Option(help="The best so many are kept.")] = 100,
+    keep_days: Annotated[
+        float | None, typer.Option(help="Older sound goes, but for the ten best of a species.")
+    ] = None,
+    keep_gb: Annotated[
+        float | None, typer.Option(help="Of kept sound in all; the least wanted goes.")
+    ] = None,
     min_free_mb: Annotated[float, typer.Option(help="Left free on the disk.")] = 500.0,
     duration: Annotated[float | None, typer.Option(help="Seconds of sound; then it ends.")] = None,
     when_late: Annotated[
@@ -68,6 +80,10 @@ def listen(
         bits=bits,
         wait_s=wait,
         keep_audio="all" if record_only else keep_audio,
+        clip_context_s=clip_context,
+        clips_per_species=clips_per_species,
+        keep_days=keep_days,
+        keep_gb=keep_gb,
         duration_s=duration,
         when_late=when_late,
         record_only=record_only,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recorder.sound.clock import SystemClock, utc_name, utc_seconds, utc_text
+from recorder.sound.clock import SystemClock, utc_seconds, utc_text
 from recorder.sound.timeline import ClockStep, Timeline
 
 WALL_S = 1_780_000_000.0
@@ -75,7 +75,6 @@ def test_times_as_text() -> None:
     text = utc_text(1_795_693_402.1234)
     assert text == "2026-11-26T11:43:22.123Z"
     assert utc_seconds(text) == pytest.approx(1_795_693_402.123)
-    assert utc_name(1_795_693_402.1234) == "20261126T114322.123Z"
     assert utc_text(0.9996) == "1970-01-01T00:00:01.000Z"
 
 

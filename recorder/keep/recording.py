@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import soundfile
 from numpy.typing import NDArray
 
+from recorder.keep.flac import PART, Tags, ensure_free, open_flac, utc_stem
+from recorder.keep.retention import Kept
+
+_STEM = "%Y%m%dT%H%M%S.%fZ"
 _FILE_S = 600
 """What a power cut can damage is the file that is being written."""
-
-_SUBTYPES = {"int16": "PCM_16", "int32": "PCM_24", "float32": "PCM_24"}
 
 
 class RecordingWriter:
@@ -21,8 +24,19 @@ class RecordingWriter:
     A name is never used twice: after a clock's step back a number is added.
     """
 
-    def __init__(self, folder: Path, sample_rate_hz: int, channels: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        sample_rate_hz: int,
+        channels: int,
+        *,
+        min_free_bytes: int = 0,
+        tags: Callable[[float], Tags] = lambda _utc_s: Tags(),
+        ended: Callable[[Path], None] = lambda _path: None,
+    ) -> None:
+        """`tags` of a file that begins at a UTC time; `ended` is told each file that is whole."""
         self._folder, self._rate_hz, self._channels = folder, sample_rate_hz, channels
+        self._min_free_bytes, self._tags, self._ended = min_free_bytes, tags, ended
         self._file: soundfile.SoundFile | None = None
         self._path, self._temporary = folder, folder
         self._frames = 0
@@ -36,8 +50,11 @@ class RecordingWriter:
             room = _FILE_S * self._rate_hz - self._frames
             part = frames[:room]
             try:
-                # FLAC holds 24 bits; what was captured in 32 has its value in the upper ones.
+                ensure_free(self._folder, part.nbytes, self._min_free_bytes)
                 self._file.write(part)
+            except OSError:
+                self.close()
+                raise
             except soundfile.SoundFileError as error:
                 self.close()
                 raise OSError(f"{self._path} takes no more sound ({error})") from error
@@ -59,25 +76,21 @@ class RecordingWriter:
         finally:
             # The name was free when the file was begun, and this process alone writes here.
             self._temporary.rename(self._path)
+            self._ended(self._path)
 
     def _open(self, dtype: str, start_utc_s: float) -> None:
-        when = datetime.fromtimestamp(start_utc_s, UTC)
-        day = self._folder / f"{when:%Y-%m-%d}"
+        stem, number = utc_stem(start_utc_s), 1
+        day = self._folder / f"{stem[:4]}-{stem[4:6]}-{stem[6:8]}"
         day.mkdir(parents=True, exist_ok=True)
-        stem, number = f"{when:%Y%m%dT%H%M%S}.{when.microsecond // 1000:03d}Z", 1
         path = day / f"{stem}.flac"
         while path.exists():
             number += 1
             path = day / f"{stem}-{number}.flac"
-        self._path, self._temporary = path, path.with_suffix(".flac.part")
+        ensure_free(day, 0, self._min_free_bytes)
+        self._path, self._temporary = path, path.with_name(path.name + PART)
         try:
-            self._file = soundfile.SoundFile(
-                self._temporary,
-                "w",
-                self._rate_hz,
-                self._channels,
-                _SUBTYPES.get(dtype, "PCM_16"),
-                format="FLAC",
+            self._file = open_flac(
+                self._temporary, dtype, self._rate_hz, self._channels, self._tags(start_utc_s)
             )
         except soundfile.SoundFileError as error:
             raise OSError(f"{path} cannot be begun ({error})") from error
@@ -92,4 +105,19 @@ def recover_recordings(folder: Path) -> list[Path]:
         if not final.exists() and part.stat().st_size > 0:
             part.rename(final)
             found.append(final)
+    return found
+
+
+def recordings_in(out: Path, folder: str) -> list[Kept]:
+    """Those that are whole, equal in score: the oldest are wanted least."""
+    found = []
+    for path in sorted((out / folder).glob("*/*.flac")):
+        try:
+            size = path.stat().st_size
+            begun = datetime.strptime(path.name[:20], _STEM).replace(tzinfo=UTC)
+        except (OSError, ValueError):
+            # Not ours, or gone in this moment.
+            continue
+        name = path.relative_to(out).as_posix()
+        found.append(Kept(name, "", 0.0, begun.timestamp(), size))
     return found

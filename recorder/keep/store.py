@@ -30,6 +30,10 @@ CREATE TABLE IF NOT EXISTS health (
     run INTEGER, start_s REAL, start_utc TEXT, problem TEXT, begins INTEGER, detail TEXT);
 CREATE TABLE IF NOT EXISTS clock (
     run INTEGER, boot TEXT, start_s REAL, step_s REAL, time_quality TEXT);
+CREATE TABLE IF NOT EXISTS clips (
+    path TEXT PRIMARY KEY, run INTEGER, chunk INTEGER, chunks INTEGER, label TEXT, score REAL,
+    start_s REAL, end_s REAL, start_utc TEXT, end_utc TEXT, time_quality TEXT, bytes INTEGER,
+    removed TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
 """
 _DETECTION = (
     "kind", "run", "chunk", "start_s", "end_s", "start_utc", "end_utc", "time_quality", "boot",
@@ -40,7 +44,14 @@ _TABLES = {
     "settled": ("detections", _DETECTION),
     "health": ("health", ("run", "start_s", "start_utc", "problem", "begins", "detail")),
     "clock": ("clock", ("run", "boot", "start_s", "step_s", "time_quality")),
-}
+    "clip": (
+        "clips",
+        (
+            "path", "run", "chunk", "chunks", "label", "score", "start_s", "end_s", "start_utc",
+            "end_utc", "time_quality", "bytes",
+        ),
+    ),
+}  # fmt: skip
 _READ = "journal_bytes"
 
 
@@ -134,6 +145,11 @@ class Store:
                 self._apply_ledger(record)
             elif kind == "run":
                 self._apply_run(record)
+            elif kind == "removed":
+                self._base.execute(
+                    "UPDATE clips SET removed = ? WHERE path = ?",
+                    (str(record.get("reason")), str(record.get("path"))),
+                )
             elif kind == "setting":
                 self._set(str(record.get("key")), str(record.get("value")))
 

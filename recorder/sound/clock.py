@@ -78,8 +78,3 @@ def utc_text(utc_s: float) -> str:
 def utc_seconds(text: str) -> float:
     """Seconds since 1970 of what `utc_text` wrote; ValueError of anything else."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-
-
-def utc_name(utc_s: float) -> str:
-    """20261126T114322.123Z, for names of files."""
-    return utc_text(utc_s).replace("-", "").replace(":", "")

@@ -15,11 +15,13 @@ from recorder.detect.bundle import DEFAULT_BUNDLE
 from recorder.detect.models import Model, load_model, precision_of, read_model
 from recorder.errors import AudioFileError, ModelError, UsageError
 from recorder.keep.formats import make_writable
+from recorder.keep.kept_files import remove_unfinished
 from recorder.keep.recording import recover_recordings
 from recorder.keep.station_log import StationLog
 from recorder.sound.clock import SystemClock
 from recorder.sound.replay import Replay
 from recorder.sound.source import Source
+from recorder.station import audio, clips
 from recorder.station.options import ListenOptions
 from recorder.station.station import Station
 from recorder.station.view import JsonLines, Lines, Quiet, Screen, View
@@ -109,7 +111,8 @@ def _log(out: Path, view: View) -> StationLog:
             f"station.sqlite was damaged ({log.store.remade}): it was put aside and made again "
             "from detections.jsonl"
         )
-    for path in recover_recordings(out / "recordings"):
+    remove_unfinished(out / clips.FOLDER)
+    for path in recover_recordings(out / audio.FOLDER):
         view.word(f"{path} was not ended; what is in it can be read")
     return log
 

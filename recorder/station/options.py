@@ -9,8 +9,9 @@ from pathlib import Path
 from recorder.detect.precision import check_precision
 from recorder.errors import UsageError
 
-KEEP_AUDIO = ("none", "all")
+KEEP_AUDIO = ("none", "clips", "all")
 WHEN_LATE = ("queue", "thin")
+LONGEST_CONTEXT_S = 30.0
 DEFAULT_OUT = Path("birdrec-station")
 
 
@@ -34,6 +35,11 @@ class ListenOptions:
     wait_s: float = 5.0
     """For a device that is not there at the start."""
     keep_audio: str = "none"
+    clip_context_s: float = 3.0
+    """Of a clip, before and after the chunks in which the bird was heard."""
+    clips_per_species: int = 100
+    keep_days: float | None = None
+    keep_gb: float | None = None
     duration_s: float | None = None
     when_late: str = "queue"
     record_only: bool = False
@@ -56,6 +62,14 @@ class ListenOptions:
             raise UsageError(f"--wait {self.wait_s}: use 0 or more seconds, or inf")
         _positive("--duration", self.duration_s)
         _positive("--speed", self.speed)
+        _positive("--keep-days", self.keep_days)
+        _positive("--keep-gb", self.keep_gb)
+        if not 0.0 <= self.clip_context_s <= LONGEST_CONTEXT_S:
+            raise UsageError(
+                f"--clip-context {self.clip_context_s}: use 0 to {LONGEST_CONTEXT_S:.0f} seconds"
+            )
+        if self.clips_per_species < 1:
+            raise UsageError(f"--clips-per-species {self.clips_per_species}: use 1 or more")
         if not 0.0 <= self.min_free_mb < math.inf:
             raise UsageError(f"--min-free-mb {self.min_free_mb}: use 0 or more")
         if not (self.channel == "mix" or (self.channel.isdigit() and int(self.channel) >= 1)):

@@ -113,6 +113,17 @@ class RowMaker:
             "samples": count,
         }
 
+    def clip(self, detection: Record, first: int, stop: int) -> Record:
+        """A stretch of frames that is kept because of a detection."""
+        names = ("label", "scientific_name", "common_name", "score")
+        return {
+            "kind": "clip",
+            **self._stretch(first, stop),
+            **{name: detection[name] for name in names},
+            "start_sample": self._info.start_sample + first,
+            "samples": stop - first,
+        }
+
     def health(self, frame: int, problem: str, *, begins: bool, detail: str) -> Record:
         """Something about the microphone, the disk or the clock that a person should know."""
         place = self._stretch(frame, frame)

@@ -39,6 +39,8 @@ class Run:
         heard: Callable[[Record], None] = lambda _: None,
     ) -> None:
         """Without a model the sound is counted, and stays pending."""
+        self.clips_of: Callable[[list[Record]], list[Record]] = lambda _: []
+        """Keeps the sound of settled rows while it is at hand, and says what it kept."""
         self.info, self.log, self.ledger = info, log, ledger
         self.rows = RowMaker(info, times)
         self._on_live = heard
@@ -148,7 +150,9 @@ class Run:
 
     def _settled_rows(self, heard: Heard) -> list[Record]:
         done = round(self.settled_frames / self.info.sample_rate / CHUNK_S)
-        return self._detections("settled", [one for one in heard.settled if one.index >= done])
+        rows = self._detections("settled", [one for one in heard.settled if one.index >= done])
+        # Before them: the ledger's line must close the settled rows.
+        return [*self.clips_of(rows), *rows]
 
     def _detections(self, kind: str, results: list[ChunkResult]) -> list[Record]:
         assert self._model is not None

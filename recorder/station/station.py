@@ -18,6 +18,7 @@ from recorder.sound.source import Lost, Opened, Source
 from recorder.station.analyst import check_channel
 from recorder.station.audio import AudioKeeper
 from recorder.station.backlog import Backlog, Piece
+from recorder.station.clips import ClipKeeper
 from recorder.station.intake import Intake
 from recorder.station.options import ListenOptions
 from recorder.station.prior import (
@@ -138,7 +139,9 @@ class Station:
     def _begun(self, source: Source, opened: Opened, prior: Prior | None) -> Live:
         ledger = Ledger()
         info = self._new_info(opened)
-        spool = spool_of(info, self._folders) if self._clock is not None else None
+        # What is replayed needs no second place, but for the clips that are cut out later.
+        needed = self._clock is not None or self._options.keep_audio == "clips"
+        spool = spool_of(info, self._folders) if needed else None
         backlog = Backlog(spool, memory_frames=round(_MEMORY_S * opened.sample_rate_hz))
         intake = self._intake(source, opened, ledger, backlog)
         began_s = time.monotonic()
@@ -161,6 +164,7 @@ class Station:
         spool = None if replayed else spool_of(prior.info, self._folders)
         ledger = restored_ledger(prior, spool)
         run = self._run(prior.info, ledger, prior.times)
+        self._clips(run, prior.info, spool)
         self._repeat(run, prior, pieces_to_repeat(prior, ledger.end, spool))
         ago_s = time.monotonic() - began_s
         lost = 0 if replayed else downtime_frames(prior, ledger.end, self._clock, ago_s=ago_s)
@@ -225,10 +229,18 @@ class Station:
         spool: Spool | None,
         times: Times,
     ) -> Live:
-        keeper = AudioKeeper(self._options, info, times)
+        everything = self._options.keep_audio == "all"
+        keeper = AudioKeeper(self._options, info, times) if everything else None
         run = self._run(info, ledger, times)
         run.boottime_of = intake.timeline.boottime_of
-        return Live(run, intake, backlog, keeper, spool)
+        return Live(run, intake, backlog, spool, keeper, self._clips(run, info, spool))
+
+    def _clips(self, run: Run, info: RunInfo, spool: Spool | None) -> ClipKeeper | None:
+        if self._options.keep_audio != "clips" or spool is None:
+            return None
+        keeper = ClipKeeper(self._options, info, run.rows, spool=spool, store=self._log.store)
+        run.clips_of = keeper.settled
+        return keeper
 
     def _run(self, info: RunInfo, ledger: Ledger, times: Times) -> Run:
         return Run(
@@ -268,7 +280,8 @@ class Station:
         self._end(live)
 
     def _end(self, live: Live) -> None:
-        live.keeper.close()
+        if live.keeper is not None:
+            live.keeper.close()
         left = live.backlog.frames
         if left:
             live.run.commit([])
@@ -276,11 +289,15 @@ class Station:
             self._view.word(f"{left_s:.0f} s wait in the spool: the next start analyses them")
             return
         live.run.finish()
+        # What went wrong while the last rows settled is said too.
+        self._watch.look(live)
+        self._log.flush(durable_tables=True)
         if live.spool is not None:
             live.spool.remove()
 
     def _take(self, live: Live, piece: Piece) -> None:
-        live.keeper.take(piece)
+        if live.keeper is not None:
+            live.run.add(live.keeper.take(piece))
         if self._thinned(live, piece):
             live.run.ledger.give_up(piece.first, piece.stop, "thinned")
             piece = Piece(piece.first, piece.count, None)

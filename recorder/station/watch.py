@@ -11,6 +11,7 @@ from recorder.keep.station_log import StationLog
 from recorder.notify import Notifier
 from recorder.station.audio import AudioKeeper
 from recorder.station.backlog import Backlog
+from recorder.station.clips import ClipKeeper
 from recorder.station.intake import Intake, Noted
 from recorder.station.run import Run
 from recorder.station.view import State, View, state_lines
@@ -26,8 +27,9 @@ class Live:
     run: Run
     intake: Intake
     backlog: Backlog
-    keeper: AudioKeeper
     spool: Spool | None
+    keeper: AudioKeeper | None = None
+    clips: ClipKeeper | None = None
 
 
 class Watch:
@@ -83,7 +85,8 @@ class Watch:
             "wrong_rate": live.intake.timeline.wrong_rate or "",
             "spool": live.backlog.disk_trouble,
             "disk": self._log.trouble,
-            "audio": live.keeper.trouble,
+            "audio": live.keeper.trouble if live.keeper is not None else "",
+            "clips": live.clips.trouble if live.clips is not None else "",
             "late": f"analysis is {lag_s:.0f} s behind" if late else "",
             "numbers": "samples that are no numbers are taken for silence" if bad else "",
         }

@@ -1,0 +1,99 @@
+"""FLAC files with words about themselves (Vorbis comments)."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import soundfile
+from numpy.typing import NDArray
+
+from recorder import __version__
+
+# FLAC holds 24 bits; what was captured in 32 has its value in the upper ones.
+_SUBTYPES = {"int16": "PCM_16", "int32": "PCM_24", "float32": "PCM_24"}
+
+
+@dataclass(frozen=True)
+class Tags:
+    """The Vorbis comments of a file."""
+
+    title: str = ""
+    date: str = ""
+    """Of the first sample, UTC, ISO 8601."""
+    comment: str = ""
+    """A GUANO block."""
+
+
+def open_flac(target: Any, dtype: str, rate_hz: int, channels: int, tags: Tags) -> Any:
+    """A file to write [frames, channels] to; `target` is a path or a binary file.
+
+    Raises SoundFileError.
+    """
+    subtype = _SUBTYPES.get(dtype, "PCM_16")
+    file = soundfile.SoundFile(target, "w", rate_hz, channels, subtype, format="FLAC")
+    file.software = f"birdrec {__version__}"
+    for field in fields(tags):
+        if value := getattr(tags, field.name):
+            setattr(file, field.name, value)
+    return file
+
+
+def write_flac(path: Path, frames: NDArray[Any], rate_hz: int, tags: Tags) -> int:
+    """Write a file that is there whole or not at all, and return its bytes; OSError."""
+    memory = io.BytesIO()
+    with open_flac(memory, str(frames.dtype), rate_hz, frames.shape[1], tags) as file:
+        file.write(frames)
+    temporary = path.with_name(path.name + PART)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(memory.getbuffer())
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    return memory.getbuffer().nbytes
+
+
+PART = ".part"
+"""Ends the name of a file that is being written."""
+
+
+def sync_folder(folder: Path) -> None:
+    """Return when the names in it are on the disk; OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def utc_stem(utc_s: float) -> str:
+    """A time for a file's name: the same length for all, in the order of time, never twice an
+    hour as local time is."""
+    when = datetime.fromtimestamp(round(utc_s, 3), UTC)
+    return f"{when:%Y%m%dT%H%M%S}.{when.microsecond // 1000:03d}Z"
+
+
+def ensure_free(folder: Path, needed_bytes: int, min_free_bytes: int) -> None:
+    """OSError when so much more would leave less free than that."""
+    missing = missing_bytes(folder, needed_bytes, min_free_bytes)
+    if missing > 0:
+        raise OSError(errno.ENOSPC, f"less than {min_free_bytes / 1e6:.0f} MB would be left free")
+
+
+def missing_bytes(folder: Path, needed_bytes: int, min_free_bytes: int) -> int:
+    """So much must be freed in the folder's file system before; 0 or less when there is room."""
+    free = os.statvfs(folder)
+    return min_free_bytes + needed_bytes - free.f_bavail * free.f_frsize
