@@ -64,11 +64,13 @@ class Intake(threading.Thread):
         backlog: Backlog,
         clock: Clock | None,
         tell: Callable[[Noted], None],
+        channel: str,
         limit_frames: int | None = None,
     ) -> None:
         """`clock` is None for a replay: its time is that of the file, and it can wait.
 
-        After `limit_frames` more it ends, as if the source were over.
+        `channel` is the one that is analysed, or `mix`: only what is used can be ill. After
+        `limit_frames` more it ends, as if the source were over.
         """
         super().__init__(name="intake", daemon=True)
         self._source, self.opened = source, opened
@@ -78,7 +80,9 @@ class Intake(threading.Thread):
         self._ledger, self._backlog = ledger, backlog
         self._clock, self._tell = clock, tell
         self.timeline = Timeline(opened.sample_rate_hz)
-        self.health = MicrophoneHealth(opened.sample_rate_hz, opened.channels)
+        self._used = slice(None) if channel == "mix" else slice(int(channel) - 1, int(channel))
+        used = len(range(opened.channels)[self._used])
+        self.health = MicrophoneHealth(opened.sample_rate_hz, used)
         self._gauge = OverrunGauge(self.timeline.boottime_of, opened.sample_rate_hz)
         self._stopped = threading.Event()
         self.bad_samples = 0
@@ -177,7 +181,7 @@ class Intake(threading.Thread):
         self._last_sound_s = boottime_s
         floats, bad = as_floats(frames)
         self.bad_samples += bad
-        for change in self.health.push(floats):
+        for change in self.health.push(floats[:, self._used]):
             self._tell(Noted(first, change))
 
     def _keep_time(self, boottime_s: float) -> None:

@@ -217,6 +217,7 @@ class Station:
             backlog=backlog,
             clock=self._clock,
             tell=self._watch.tell,
+            channel=self._options.channel,
             limit_frames=None if limit_s is None else round(limit_s * opened.sample_rate_hz),
         )
 
