@@ -4,4 +4,10 @@ Nothing here imports torch, timm, pandas, librosa or scipy.signal: a Raspberry-P
 runs it on numpy, scipy.fft and onnxruntime alone.
 """
 
+import os
+
+# From 1.29 on onnxruntime sends usage data to its maker, and keeps what it could not send in a data
+# base on the card. birdrec sends nothing. It is read when onnxruntime is loaded, so it is set here.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 __version__ = "0.1.0"
