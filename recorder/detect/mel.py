@@ -42,7 +42,7 @@ _ODD_FRAME_SAMPLES = 312
 """floor(312.5): where the odd framing starts."""
 _LAST_FRAME_SAMPLES = 9_687
 """Where the last (32nd) frame of a token starts, counted from the token's start."""
-_TOKENS_AT_ONCE = 16
+_TOKENS_AT_ONCE = 4
 """Bounds the working memory. Work is always done in whole tokens (32 frames), so that the
 FFT's vector lanes see the same neighbours whatever the block size: the result is bit-equal."""
 

@@ -143,6 +143,9 @@ class Intake(threading.Thread):
 
     def _reopened(self, opened: Opened) -> bool:
         """The same form of sound goes on; another one needs another run."""
+        if self.away and self._clock is not None and self._last_sound_s is not None:
+            # What was away until now is counted first, so that the word has its place in time.
+            self._pass_time(self._clock.boottime_s() - _SURE_S, at_least_s=0.0)
         self._tell(Noted(self.frames, opened))
         form = (opened.sample_rate_hz, opened.channels)
         if form == (self.opened.sample_rate_hz, self.opened.channels):
