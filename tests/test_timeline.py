@@ -42,6 +42,16 @@ def test_the_pace_is_measured_and_a_wrong_one_said() -> None:
     assert well.wrong_rate is None
 
 
+@pytest.mark.parametrize("late_from_s", [1, 31, 51])
+def test_a_machine_too_busy_to_read_for_ten_seconds_is_no_wrong_rate(late_from_s: int) -> None:
+    timeline = Timeline(48_000)
+    for number in range(1, 400):
+        true_s = number / 2
+        late_s = 0.4 if late_from_s <= true_s < late_from_s + 11 else 0.0
+        timeline.mark(number * 24_000, true_s + late_s, WALL_S + true_s + late_s, True)
+        assert timeline.wrong_rate is None
+
+
 def test_time_never_goes_back_with_the_frames() -> None:
     timeline = Timeline(48_000)
     run(timeline, hours=1, drift=5e-5, jitter_s=0.3, seed=1)

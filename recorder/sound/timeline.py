@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 _BUCKET_S = 10.0
 """The earliest reading of so long counts."""
@@ -133,7 +134,7 @@ class Timeline:
             return
         origin, origin_s = self._earliest[0]
         found = np.array([(one - origin, at_s - origin_s) for one, at_s in self._earliest])
-        slope, place = np.polyfit(found[:, 0], found[:, 1], 1)
+        slope, place = _line_through(found[:, 0], found[:, 1])
         self._rate_hz = float(1.0 / slope) if slope > 0 else float(self._nominal_hz)
         now_s = self.boottime_of(frames)
         ahead = round(_CATCH_UP_S * self._nominal_hz)
@@ -158,3 +159,13 @@ class Timeline:
         most_s = _SLEW_SHARE * max(0.0, since_s)
         self._offset_s = before_s + min(most_s, max(-most_s, change_s))
         return []
+
+
+def _line_through(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
+    """(slope, place at 0) by the median of all pairs' slopes (Theil and Sen).
+
+    A machine that was too busy for ten seconds to read in time bends a least-squares line.
+    """
+    first, second = np.triu_indices(len(x), 1)
+    slope = float(np.median((y[second] - y[first]) / (x[second] - x[first])))
+    return slope, float(np.median(y - slope * x))
