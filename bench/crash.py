@@ -39,6 +39,7 @@ from recorder.keep.station_log import StationLog
 REPOSITORY = Path(__file__).parents[1]
 RESULTS = REPOSITORY / "bench" / "results" / "crash.json"
 WRITES = ("pwrite64", "fdatasync", "fsync", "ftruncate")
+DAYS = (("silence", 0, 180), ("a row in 5 s", 120, 180), ("dawn all day", 120, 0))
 EATMYDATA = "libeatmydata.so"
 
 
@@ -46,11 +47,17 @@ class Station:
     """`birdrec listen --replay` as a program; what it prints is what it acknowledged."""
 
     def __init__(
-        self, out: Path, sound: Path, *more: str, before: tuple[str, ...] = (), preload: str = ""
+        self,
+        out: Path,
+        sound: Path,
+        *more: str,
+        before: tuple[str, ...] = (),
+        preload: str = "",
+        threshold: float = 0.03,
     ) -> None:
         command = [
             *before, sys.executable, "-m", "recorder.cli", "listen", "--replay", str(sound),
-            "--out", str(out), "--json", "--threshold", "0.03", "--min-free-mb", "1", *more,
+            "--out", str(out), "--json", "--threshold", str(threshold), "--min-free-mb", "1", *more,
         ]  # fmt: skip
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         if preload:
@@ -218,7 +225,7 @@ def after_the_cut(folder: Path, image: Path, said: list[str]) -> tuple[int, int]
 
 
 def wear(folder: Path, sound: Path) -> dict[str, Any]:
-    """MiB that reach the card in a day of nothing but dawn; and of those, per printed row."""
+    """MiB that reach the card in a day of nothing but such sound."""
     with loop_image(folder, 96) as (image, card):
         listed = subprocess.run(
             ["losetup", "-j", image, "-O", "NAME", "-n"], capture_output=True, text=True, check=True
@@ -226,17 +233,30 @@ def wear(folder: Path, sound: Path) -> dict[str, Any]:
         statistics = Path("/sys/block") / Path(listed.stdout.strip()).name / "stat"
         os.sync()
         before = int(statistics.read_text().split()[6])
-        station = Station(card / "out", sound, "--speed", "60")
+        station = Station(card / "out", sound, "--speed", "max", threshold=0.085)
         station.process.wait()
         station.end(signal.SIGTERM)
         os.sync()
         mib = (int(statistics.read_text().split()[6]) - before) / 2048
     seconds = soundfile.info(sound).duration
+    rows = sum('"label"' in line for line in station.printed)
     return {
-        "rows_an_hour": round(len(station.printed) * 3600 / seconds),
-        "mib_a_day": round(mib * 86_400 / seconds, 2),
-        "kib_a_row": round(mib * 1024 / max(1, len(station.printed)), 2),
+        "hours": round(seconds / 3600, 1),
+        "rows_a_day": round(rows * 86_400 / seconds),
+        "mib_a_day": round(mib * 86_400 / seconds, 1),
     }
+
+
+def make_day(path: Path, *, bird_s: int, quiet_s: int, hours: int) -> Path:
+    """The example's first seconds, then none but a microphone's own noise, again and again."""
+    (example,) = (REPOSITORY / "examples").glob("*.flac")
+    birds, rate_hz = soundfile.read(example, dtype="int16")
+    noise = np.random.default_rng(0).standard_normal(quiet_s * rate_hz) * 10
+    piece = np.concatenate([birds[: bird_s * rate_hz], noise.astype(np.int16)])
+    with soundfile.SoundFile(path, "w", rate_hz, 1, "PCM_16", format="FLAC") as file:
+        for _ in range(hours * 3600 // (bird_s + quiet_s)):
+            file.write(piece)
+    return path
 
 
 def run(*command: object) -> None:
@@ -275,7 +295,10 @@ def main() -> None:
             control = power_cuts(folder, sound, max(5, options.cuts // 5), preload=EATMYDATA)
             found["power_cuts_without_fsync"] = control
         if "wear" in wanted:
-            found["wear"] = wear(folder, make_sound(folder / "hour.flac", 30))
+            found["wear"] = {}
+            for sounds, bird_s, quiet_s in DAYS:
+                day = make_day(folder / "day.flac", bird_s=bird_s, quiet_s=quiet_s, hours=3)
+                found["wear"][sounds] = wear(folder, day)
     RESULTS.write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found, indent=2))
 

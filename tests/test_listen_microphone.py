@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import MakeSound
+from conftest import Birdrec, MakeSound, ReadCsv
 from pulselab import ID, PulseLab, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
@@ -80,6 +80,42 @@ def test_a_server_that_dies_is_a_gap_and_all_else_is_heard_bit_by_bit(
         if (kept[at : at + len(middle)] == middle).all()
     )
     assert at > 0
+
+
+def test_what_it_says_is_what_a_scan_says_of_the_same_sound(
+    tmp_path: Path, birdlike: MakeSound, birdrec: Birdrec, read_csv: ReadCsv
+) -> None:
+    """Heard live through PortAudio, kept, and scanned as a file: the same rows."""
+    soundfile.write(tmp_path / "played.wav", birdlike(30.0, seed=5), RATE_HZ, subtype="PCM_16")
+    out = tmp_path / "out"
+    with PulseLab(tmp_path / "lab", rate_hz=RATE_HZ) as lab:
+        station = subprocess.Popen(
+            [
+                sys.executable, "-m", "recorder.cli", "listen", "--device", "pulse", "--rate",
+                str(RATE_HZ), "--keep-audio", "all", "--out", str(out), "--duration", "31.7",
+                "--quiet", "--min-free-mb", "1",
+            ],
+            env={**os.environ, **lab.environment, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        try:
+            wait_for(lambda: list(out.glob("recordings/*/*")), 30)
+            lab.play(tmp_path / "played.wav")
+            assert station.wait(60) == 0
+        finally:
+            station.kill()
+            station.wait()
+    (kept,) = out.glob("recordings/*/*.flac")
+    assert soundfile.info(kept).frames == round(31.7 * RATE_HZ)
+    assert birdrec("scan", kept, "--out", tmp_path / "scanned").returncode == 0
+    lines = [json.loads(line) for line in (out / "detections.jsonl").open()]
+    settled = {(x["start_s"], x["label"]): x["score"] for x in lines if x["kind"] == "settled"}
+    scanned = {
+        (float(row["start_s"]), row["label"]): float(row["score"])
+        for row in read_csv(tmp_path / "scanned" / "detections.csv")
+    }
+    assert settled.keys() == scanned.keys()
+    assert len(settled) > 5
+    assert max(abs(settled[key] - scanned[key]) for key in settled) < 1e-4 + 5e-5
 
 
 def test_after_kill_9_the_same_run_goes_on_with_an_exact_gap(

@@ -124,6 +124,7 @@ def test_a_full_disk_stops_nothing_and_heals(
     log.add([detection(1)], 5.0)
     assert [one["kind"] for one in said] == ["live", "settled", "ledger", "live"]
     assert log.trouble == ""
+    log.commit([], ledger(320_000, 0))
     assert chunks(log, "live") == [0, 1]
     log.close()
 
@@ -158,12 +159,13 @@ def test_a_table_that_is_damaged_while_it_runs_costs_no_acknowledged_row(
 
     with monkeypatch.context() as patch:
         patch.setattr(log.store, "_apply", malformed)
-        log.add([detection(0)], 0.0)
-    assert [one["kind"] for one in said] == ["live"]
+        log.commit([detection(0)], ledger(1, 0))
+        log.add([detection(1)], 0.0)
+    assert [one["kind"] for one in said] == ["live", "ledger", "live"]
     assert "malformed" in log.trouble
-    log.commit([], ledger(1, 0))
+    log.commit([], ledger(2, 0))
     assert log.trouble == ""
-    assert chunks(log, "live") == [0]
+    assert chunks(log, "live") == [0, 1]
     log.close()
 
 
@@ -191,7 +193,7 @@ def test_rows_wait_for_one_another_when_the_allowance_is_used_up(tmp_path: Path)
 
 def test_a_store_that_knows_more_than_the_journal_reads_on(tmp_path: Path) -> None:
     log = StationLog(tmp_path, lambda _: None)
-    log.add([detection(0)], 0.0)
+    log.commit([detection(0)], ledger(1, 0))
     log.close()
     os.truncate(tmp_path / "detections.jsonl", 0)
     journal = Journal(tmp_path / "detections.jsonl")

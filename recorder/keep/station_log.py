@@ -46,7 +46,7 @@ class StationLog:
     A disk that is full or read-only stops nothing: rows wait in memory until it takes them.
     """
 
-    def __init__(self, folder: Path, acknowledge: Acknowledge, *, times_a_day: float = 400) -> None:
+    def __init__(self, folder: Path, acknowledge: Acknowledge, *, times_a_day: float = 250) -> None:
         """Open what is there or make it; OSError when the folder cannot be used."""
         self.journal = Journal(folder / "detections.jsonl")
         self.store = Store(folder / "station.sqlite", self.journal)
@@ -54,8 +54,12 @@ class StationLog:
         self._allowance = Allowance(times_a_day)
         self._waiting: list[Record] = []
         self._appended: list[Record] = []
-        self.trouble = ""
+        self._journal_trouble = self._table_trouble = ""
+
+    @property
+    def trouble(self) -> str:
         """Why the disk takes no rows at the moment; empty when it does."""
+        return self._journal_trouble or self._table_trouble
 
     @property
     def waiting(self) -> int:
@@ -66,38 +70,43 @@ class StationLog:
         """Write rows down; they are acknowledged as soon as the allowance lets them."""
         self._waiting += records
         if self.waiting and self._allowance.take(now_s):
-            self.flush(durable_tables=False)
+            self.flush(tables=False)
         else:
             self._append()
 
     def commit(self, records: list[Record], ledger: Record) -> None:
         """Write rows that belong together and the ledger that closes them, and make all safe."""
         self._waiting += [*records, {"kind": LEDGER, **ledger}]
-        self.flush(durable_tables=True)
+        self.flush(tables=True)
 
-    def flush(self, *, durable_tables: bool) -> bool:
+    def flush(self, *, tables: bool) -> bool:
         """Make safe what was written; False when the disk takes nothing, `trouble` says why.
 
-        The tables follow at once, but reach the disk with the system's next write unless they are
-        to be durable too: what a power cut takes from them is read from the journal again.
+        The journal is enough for that. The tables follow when they are asked to: they cost a card
+        as much again each time, and what they do not know yet is read from the journal.
         """
         if not self._append():
             return False
         try:
             self.journal.sync()
         except OSError as error:
-            self.trouble = _words(error)
+            self._journal_trouble = _words(error)
             return False
         done, self._appended = self._appended, []
-        self.trouble = ""
-        try:
-            self.store.catch_up(self.journal, durable=durable_tables)
-        except (OSError, sqlite3.DatabaseError) as error:
-            # The rows are safe in the journal; the tables follow when they can, and damaged ones
-            # are made again at the next start.
-            self.trouble = f"{self.store.path.name}: {error}"
+        self._journal_trouble = ""
+        if tables:
+            self._catch_up()
         self._acknowledge(done)
         return not self.trouble
+
+    def _catch_up(self) -> None:
+        """The rows are safe in the journal: the tables follow when they can, and damaged ones are
+        made again at the next start."""
+        try:
+            self.store.catch_up(self.journal)
+            self._table_trouble = ""
+        except (OSError, sqlite3.DatabaseError) as error:
+            self._table_trouble = f"{self.store.path.name}: {error}"
 
     def close(self) -> None:
         self.store.close()
@@ -108,7 +117,7 @@ class StationLog:
         try:
             self.journal.append(self._waiting)
         except OSError as error:
-            self.trouble = _words(error)
+            self._journal_trouble = _words(error)
             return False
         self._appended += self._waiting
         self._waiting = []

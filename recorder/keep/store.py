@@ -99,15 +99,11 @@ class Store:
                     number += 1
                 old.rename(new)
 
-    def catch_up(self, journal: Journal, *, durable: bool = True) -> None:
-        """Read what the journal has gained; one transaction, or nothing (OSError).
-
-        Not durable: a kill takes nothing, a power cut what the journal still has.
-        """
+    def catch_up(self, journal: Journal) -> None:
+        """Read what the journal has gained; one transaction, or nothing (OSError)."""
         read = int(self.setting(_READ) or 0)
         if read == journal.bytes:
             return
-        self._base.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         try:
             with self._base:
                 self._base.execute("BEGIN IMMEDIATE")

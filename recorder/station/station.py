@@ -292,7 +292,7 @@ class Station:
         live.run.finish()
         # What went wrong while the last rows settled is said too.
         self._watch.look(live)
-        self._log.flush(durable_tables=True)
+        self._log.flush(tables=True)
         if live.spool is not None:
             live.spool.remove()
 
