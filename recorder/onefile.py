@@ -72,7 +72,10 @@ class FileScanner:
         if not sound.frames_read:
             raise AudioFileError(sound.damage or "it holds no samples")
         manifest = _account(row, sound, found.path)
-        return _rows(found.name, results, manifest, bundle=bundle, thresholds=self._thresholds)
+        heard_s = sound.frames_read / sound.sample_rate_hz
+        return _rows(
+            found.name, results, manifest, heard_s, bundle=bundle, thresholds=self._thresholds
+        )
 
 
 def _blank_row(found: Found, bundle: ModelBundle) -> ManifestRow:
@@ -95,6 +98,9 @@ def _account(row: ManifestRow, sound: AudioFile, path: Path) -> ManifestRow:
     """Status and reason from what the reader met on its way through the file."""
     promised = sound.frames if sound.frames is not None else sound.frames_read
     reasons, status = [], "analysed"
+    if sound.repair:
+        status = "repaired"
+        reasons.append(sound.repair)
     if sound.bad_samples:
         status = "repaired"
         reasons.append(
@@ -108,7 +114,9 @@ def _account(row: ManifestRow, sound: AudioFile, path: Path) -> ManifestRow:
         status=status,
         reason="; ".join(reasons),
         seconds_in_file=round(max(promised, sound.frames_read) / sound.sample_rate_hz, 3),
-        seconds_analysed=round(sound.frames_read / sound.sample_rate_hz, 3),
+        seconds_analysed=round(
+            (sound.frames_read - sound.frames_bridged) / sound.sample_rate_hz, 3
+        ),
         sample_rate=sound.sample_rate_hz,
         channels=sound.channels,
         sha256=_sha256(path),
@@ -119,6 +127,7 @@ def _rows(
     name: str,
     results: list[ChunkResult],
     manifest: ManifestRow,
+    heard_s: float,
     *,
     bundle: ModelBundle,
     thresholds: Floats,
@@ -139,7 +148,7 @@ def _rows(
             detections.append(DetectionRow(name, start_s, end_s, *names, score, threshold))
         birds = " ".join(said[index].label for index in labels) or "nocall"
         chunks.append(ChunkRow(f"{_row_stem(name)}_{end_s:g}", name, start_s, end_s, birds))
-    events = _events(name, results, hits_of, bundle, manifest.seconds_analysed)
+    events = _events(name, results, hits_of, bundle, round(heard_s, 3))
     return FileResult(manifest, tuple(detections), tuple(chunks), events, scores, bird)
 
 

@@ -207,7 +207,8 @@ def _size(one: Found) -> int:
 def _nothing(options: ScanOptions, found: list[Found]) -> str:
     problems = "".join(f"; {one.name}: {one.problem}" for one in found[:5])
     where = ", ".join(map(str, options.paths))
-    return f"no audio found in {where}{problems} (looked for wav, flac, ogg, opus, mp3, aiff)"
+    looked = "wav, flac, ogg, opus, mp3, aiff, w64, caf, au"
+    return f"no audio found in {where}{problems} (looked for {looked})"
 
 
 def _run_record(

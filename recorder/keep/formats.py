@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -15,6 +16,8 @@ import numpy as np
 
 from recorder.errors import UsageError
 
+_LONGEST_NAME_BYTES = 255
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 FORMATS = ("csv", "jsonl", "raven", "audacity")
 """`csv` is always written: it is what other programs are promised."""
 
@@ -83,7 +86,7 @@ def written(path: Path) -> Iterator[TextIO]:
     Names that are not UTF-8 keep their bytes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = _temporary(path)
     with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
         yield stream
         stream.flush()
@@ -129,14 +132,40 @@ def write_audacity(path: Path, rows: Sequence[DetectionRow]) -> None:
 def write_scores(path: Path, arrays: dict[str, Any]) -> None:
     """Arrays of one recording as `.npz`, there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = _temporary(path)
     with temporary.open("wb") as stream:
         np.savez(stream, **arrays)
     temporary.replace(path)
 
 
+def beside(folder: Path, name: str, suffix: str) -> Path:
+    """Where what belongs to a recording goes: its relative path, with a suffix.
+
+    A name that has no room for the suffix is cut, and ends in its hash.
+    """
+    path = folder / f"{name}{suffix}"
+    encoded = os.fsencode(path.name)
+    if len(encoded) <= _LONGEST_NAME_BYTES:
+        return path
+    ending = f"~{hashlib.sha256(encoded).hexdigest()[:12]}{suffix}"
+    kept = encoded[: _LONGEST_NAME_BYTES - len(ending)].decode("utf-8", "ignore")
+    return path.with_name(kept + ending)
+
+
 def cell(name: str, value: Any) -> str:
-    """A value in a CSV: seconds without trailing zeros, scores with four decimals."""
+    """A value in a CSV: seconds without trailing zeros, scores with four decimals.
+
+    A text that a spreadsheet would take for a formula gets a mark before it.
+    """
     if name in ("score", "threshold"):
         return f"{value:.4f}"
-    return str(round(value, 4)).removesuffix(".0") if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return str(round(value, 4)).removesuffix(".0")
+    text = str(value)
+    return f"'{text}" if text.startswith(_FORMULAS) else text
+
+
+def _temporary(path: Path) -> Path:
+    """Short, whatever the name's length."""
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()
+    return path.with_name(f".{digest[:16]}.tmp")

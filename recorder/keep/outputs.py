@@ -19,6 +19,7 @@ from recorder.keep.formats import (
     DetectionRow,
     EventRow,
     Row,
+    beside,
     cell,
     write_audacity,
     write_raven,
@@ -73,11 +74,13 @@ class ScanOutputs:
         if result.scores is None:
             return
         if "raven" in self._formats:
-            write_raven(self._out / "raven" / f"{name}.selections.txt", result.detections)
+            write_raven(beside(self._out / "raven", name, ".selections.txt"), result.detections)
         if "audacity" in self._formats:
-            write_audacity(self._out / "audacity" / f"{name}.txt", result.detections)
+            write_audacity(beside(self._out / "audacity", name, ".txt"), result.detections)
         if self._scores:
-            write_scores(self._out / "scores" / f"{name}.npz", _score_arrays(result, self._labels))
+            write_scores(
+                beside(self._out / "scores", name, ".npz"), _score_arrays(result, self._labels)
+            )
 
     def _text(self, name: str) -> TextIO:
         return self._open.enter_context(written(self._out / name))

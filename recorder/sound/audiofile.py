@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,15 +15,27 @@ import soundfile
 from numpy.typing import NDArray
 
 from recorder.errors import AudioFileError
+from recorder.sound.flac_frames import FlacFrames
+from recorder.sound.mend import mended
 from recorder.sound.resample import StreamResampler
 
 AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc"}
-)
+    {
+        ".wav", ".wave", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif",
+        ".aiff", ".aifc", ".caf", ".au", ".snd",
+    }
+)  # fmt: skip
 """What a folder scan picks up, in upper or lower case."""
+OTHER_SUFFIXES = frozenset(
+    {".m4a", ".mp4", ".m4b", ".aac", ".ac3", ".wma", ".amr", ".wv", ".ape", ".tta", ".mka", ".webm"}
+)
+"""Sound that no decoder is here for: named, so that nobody takes it for analysed."""
 
 LARGEST_SAMPLE = 1e4
 """Full scale is 1. Beyond this a value is damage, and its power would overflow float32."""
+_HOLES_NAMED = 5
+_NO_PLACES = ("OGG", "MP3", "MPEG")
+"""Formats whose decoder goes on behind damage without saying how much it left out."""
 _STEP_FRAMES = 4096
 """Decoded at once: where decoding stops, no more than this is lost."""
 _SHORT_CHUNK = re.compile(r"^ *(?:data|SSND) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
@@ -36,20 +48,30 @@ _UNKNOWN_FRAMES = 1 << 40
 Samples = NDArray[np.float32]
 
 
+class _Forwards(soundfile.SoundFile):  # type: ignore[misc]
+    """Reads on without setting its place after each read: in a damaged file that fails."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 class AudioFile:
     """One readable recording.
 
     `sample_rate_hz`, `channels` and `frames` (claimed by the header; None when it cannot tell)
-    are known from the start; `frames_read`, `bad_samples` (NaN, Inf or absurdly large: replaced
-    by silence) and `damage` (why reading ended early) after `blocks` has been consumed.
+    are known from the start; after `blocks` has been consumed `frames_read`, of which
+    `frames_bridged` could not be decoded and are silence in their place, `bad_samples` (NaN, Inf
+    or absurdly large: replaced by silence), `repair` (what the file said of itself was wrong, and
+    nothing is missing) and `damage` (what is missing).
     """
 
     def __init__(self, path: Path) -> None:
         """Raises AudioFileError with the reason when nothing can be read from `path`."""
         self._descriptor = _open_regular(path)
+        mend = mended(self._descriptor, os.fstat(self._descriptor).st_size)
         try:
             # By descriptor, not by name: names need not be UTF-8.
-            self._sound = soundfile.SoundFile(self._descriptor, closefd=False)
+            self._sound = _Forwards(self._descriptor if mend is None else mend.file, closefd=False)
         except (soundfile.SoundFileError, ValueError, TypeError, OverflowError) as error:
             os.close(self._descriptor)
             raise AudioFileError(f"not audio that can be decoded ({_one_line(error)})") from error
@@ -60,9 +82,11 @@ class AudioFile:
         self._log: str = self._sound.extra_info
         if self.frames is not None:
             self.frames = _promised(self.frames, self._log)
-        self.frames_read = 0
+        self.frames_read = self.frames_bridged = 0
+        self._holes: list[str] = []
         self.bad_samples = 0
-        self.damage: str | None = None
+        self.repair = "" if mend is None else mend.repair
+        self.damage: str | None = None if mend is None else mend.damage or None
         if not 1_000 <= self.sample_rate_hz <= 1_000_000:
             self.close()
             raise AudioFileError(
@@ -73,33 +97,97 @@ class AudioFile:
         """Yield mono float32 blocks [up to block_frames] at the file's own rate."""
         pieces: list[Samples] = []
         held = 0
-        for piece in self._pieces(block_frames):
-            pieces.append(piece)
-            held += len(piece)
-            if held >= block_frames:
-                yield np.concatenate(pieces)
-                pieces, held = [], 0
+        for piece in self._pieces():
+            start = 0
+            while held + len(piece) - start >= block_frames:
+                stop = start + block_frames - held
+                yield np.concatenate([*pieces, piece[start:stop]])
+                pieces, held, start = [], 0, stop
+            if start < len(piece):
+                pieces.append(piece[start:])
+                held += len(piece) - start
         if pieces:
             yield np.concatenate(pieces)
 
-    def _pieces(self, block_frames: int) -> Iterator[Samples]:
-        """Small steps: where decoding stops, only the step is lost, not a whole block."""
-        left = block_frames
+    def _pieces(self) -> Iterator[Samples]:
+        """Small steps: where decoding stops, only the step has to be decoded anew."""
         while True:
             try:
-                piece = self._sound.read(min(left, _STEP_FRAMES), dtype="float32", always_2d=True)
+                piece = self._sound.read(self._step(), dtype="float32", always_2d=True)
             except (soundfile.SoundFileError, RuntimeError) as error:
-                self.damage = f"decoding stopped ({_one_line(error)})"
-                return
+                if (yield from self._bridged()):
+                    continue
+                self._damaged(f"decoding stopped ({_one_line(error)})")
+                break
             if not len(piece):
                 break
             self.frames_read += len(piece)
-            left = left - len(piece) or block_frames
             yield self._clean(piece)
+        if self._holes:
+            more = f" and {len(self._holes) - _HOLES_NAMED} more" * (
+                len(self._holes) > _HOLES_NAMED
+            )
+            self._damaged(
+                f"damaged, silence in its place: {', '.join(self._holes[:_HOLES_NAMED])}{more}"
+            )
         if "lacks an end-of-stream bit" in self._log:
-            self.damage = "the stream ends before its last page"
+            self._damaged("the stream ends before its last page")
         if self.frames is not None and self.frames_read < self.frames:
-            self.damage = f"the header promises {self.frames} samples, {self.frames_read} are there"
+            short = f"the header promises {self.frames} samples, {self.frames_read} are there"
+            if self._sound.format in _NO_PLACES and self.damage is None:
+                missing_s = (self.frames - self.frames_read) / self.sample_rate_hz
+                short += (
+                    f"; if some are missing before its end, times are up to {missing_s:.2f} s early"
+                )
+            self._damaged(short)
+
+    def _step(self) -> int:
+        """Never beyond what the header promises: some decoders fail there."""
+        if self.frames is None:
+            return _STEP_FRAMES
+        return max(0, min(_STEP_FRAMES, self.frames - self.frames_read))
+
+    def _bridged(self) -> Generator[Samples, None, bool]:
+        """Go on behind what is damaged, with silence in its place; False when nothing follows.
+
+        FLAC says where each of its frames belongs; in other formats nothing does.
+        """
+        try:
+            frames = FlacFrames(self._descriptor)
+        except (ValueError, OSError):
+            return False
+        for number in range(frames.number_at(self.frames_read), len(frames.starts)):
+            start = frames.starts[number]
+            decoder = _Forwards(frames.from_frame(number), closefd=False)
+            try:
+                piece = decoder.read(_STEP_FRAMES, dtype="float32", always_2d=True)
+            except (soundfile.SoundFileError, RuntimeError):
+                continue
+            late = self.frames_read - start
+            if not len(piece) or late >= len(piece):
+                continue
+            yield from self._silence(-late)
+            piece = piece[max(0, late) :]
+            self.frames_read += len(piece)
+            self._sound = decoder
+            yield self._clean(piece)
+            return True
+        return False
+
+    def _silence(self, count: int) -> Iterator[Samples]:
+        if count <= 0:
+            return
+        self._holes.append(
+            f"{count / self.sample_rate_hz:.3g} s at {self.frames_read / self.sample_rate_hz:.2f} s"
+        )
+        self.frames_bridged += count
+        self.frames_read += count
+        for start in range(0, count, _STEP_FRAMES):
+            yield np.zeros(min(_STEP_FRAMES, count - start), np.float32)
+
+    def _damaged(self, words: str) -> None:
+        """What was met first says most."""
+        self.damage = self.damage or words
 
     def _clean(self, block: NDArray[np.float32]) -> Samples:
         bad = ~(np.abs(block) <= LARGEST_SAMPLE)
@@ -141,7 +229,7 @@ def read_with_remark(path: Path, sample_rate_hz: int) -> tuple[Samples, str]:
     samples = np.concatenate(blocks)
     if not len(samples):
         raise AudioFileError(sound.damage or "it holds no samples")
-    remarks = [sound.damage] if sound.damage else []
+    remarks = [words for words in (sound.repair, sound.damage) if words]
     if sound.bad_samples:
         remarks.append(f"{sound.bad_samples} samples that are no numbers, taken for silence")
     return samples, "; ".join(remarks)
@@ -177,4 +265,6 @@ def _promised(frames: int, log: str) -> int:
 def _one_line(error: Exception) -> str:
     """libsndfile's own words, without the file descriptor that it was opened by."""
     text = getattr(error, "error_string", None) or str(error)
+    if "SF_INFO struct incomplete" in str(text):
+        return "its header names an impossible sample rate or number of channels"
     return " ".join(str(text).split()).rstrip(".")

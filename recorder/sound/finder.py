@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recorder.sound.audiofile import AUDIO_SUFFIXES
+from recorder.sound.audiofile import AUDIO_SUFFIXES, OTHER_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ def _below(path: Path, leave_out: Path) -> Iterator[Found]:
     for folder, folders, names in os.walk(path, onerror=problems.append):
         folders[:] = sorted(name for name in folders if Path(folder, name) != leave_out)
         for name in names:
-            if os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES:
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix in AUDIO_SUFFIXES | OTHER_SUFFIXES:
                 yield _classified(Path(folder, name))
     for error in problems:
         yield Found(Path(error.filename), "", f"folder cannot be read ({error.strerror})")
@@ -65,6 +66,10 @@ def _below(path: Path, leave_out: Path) -> Iterator[Found]:
 def _classified(path: Path) -> Found:
     if path.name.startswith("._"):
         return Found(path, "", "a Mac's shadow of another file, not audio", harmless=True)
+    suffix = path.suffix.lower()
+    if suffix in OTHER_SUFFIXES:
+        problem = f"{suffix[1:]} cannot be decoded here: convert it to flac or wav first"
+        return Found(path, "", problem, harmless=True)
     if path.is_symlink() and not path.exists():
         return Found(path, "", "a link to nowhere")
     return Found(path, "")

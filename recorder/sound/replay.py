@@ -34,7 +34,7 @@ class Replay:
     @property
     def remark(self) -> str:
         """What was wrong with the file, known at its end; empty when nothing was."""
-        remarks = [self._file.damage] if self._file.damage else []
+        remarks = [words for words in (self._file.repair, self._file.damage) if words]
         if self._file.bad_samples:
             remarks.append(
                 f"{self._file.bad_samples} samples that are no numbers, taken for silence"

@@ -1,0 +1,117 @@
+"""Where the frames of a FLAC file lie, so that reading goes on behind what is damaged.
+
+Each frame says which sample it begins with, and carries two checksums. A decoder that lost its way
+begins anew at any of them; what lies between is known to the sample. Format: RFC 9639, section 9.
+"""
+
+from __future__ import annotations
+
+import mmap
+from bisect import bisect_right
+
+from recorder.sound.patched import Part, PatchedFile
+
+_SYNC = (b"\xff\xf8", b"\xff\xf9")
+"""Blocks of one size, numbered; and blocks of any size, whose sample is said."""
+_LONGEST_HEADER = 16
+_BLOCK_FRAMES = {1: 192, **{code: 576 << (code - 2) for code in range(2, 6)}}
+_BLOCK_FRAMES |= {code: 256 << (code - 8) for code in range(8, 16)}
+
+
+class FlacFrames:
+    """The frames of one file, found by their headers."""
+
+    def __init__(self, descriptor: int) -> None:
+        """ValueError when it does not begin as a FLAC file does."""
+        self._descriptor = descriptor
+        with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
+            self._sound_at, self._fixed_frames = _metadata(data)
+            self._size = len(data)
+            found = sorted(self._headers(data))
+        self.starts = [sample for sample, _ in found]
+        """The first sample of each frame; a few of them may be no frames at all."""
+        self._places = [place for _, place in found]
+
+    def number_at(self, sample: int) -> int:
+        """Of the frame that holds a sample, or of the first that comes after it."""
+        return max(0, bisect_right(self.starts, sample) - 1)
+
+    def from_frame(self, number: int) -> PatchedFile:
+        """A FLAC file that begins with this frame."""
+        head: Part = (0, self._sound_at)
+        return PatchedFile(self._descriptor, [head, (self._places[number], self._size)])
+
+    def _headers(self, data: mmap.mmap) -> list[tuple[int, int]]:
+        """(first sample, place) of whatever has a frame's header with a right checksum."""
+        found: list[tuple[int, int]] = []
+        for sync in _SYNC:
+            place = self._sound_at - 1
+            while (place := data.find(sync, place + 1)) >= 0:
+                sample = _first_sample(data[place : place + _LONGEST_HEADER], self._fixed_frames)
+                if sample is not None:
+                    found.append((sample, place))
+        return found
+
+
+def _metadata(data: mmap.mmap) -> tuple[int, int]:
+    """(where the first frame begins, frames of a block where all are of one size)."""
+    if data[:4] != b"fLaC":
+        raise ValueError("no FLAC file")
+    place, block_frames = 4, 0
+    while place + 4 <= len(data):
+        kind, length = data[place], int.from_bytes(data[place + 1 : place + 4], "big")
+        if kind & 0x7F == 0:
+            block_frames = int.from_bytes(data[place + 4 : place + 6], "big")
+        place += 4 + length
+        if kind & 0x80:
+            return place, block_frames
+    raise ValueError("its beginning is damaged")
+
+
+def _first_sample(header: bytes, fixed_frames: int) -> int | None:
+    """Which sample a frame begins with; None when this is no header."""
+    if len(header) < 6 or header[2] >> 4 == 0 or header[2] & 15 == 15 or header[3] & 1:
+        return None
+    number, place = _coded_number(header, 4)
+    if number is None:
+        return None
+    block, rate = header[2] >> 4, header[2] & 15
+    place += {6: 1, 7: 2}.get(block, 0) + {12: 1, 13: 2, 14: 2}.get(rate, 0)
+    if place >= len(header) or _checksum(header[:place]) != header[place]:
+        return None
+    if header[1] & 1:
+        return number
+    return number * (fixed_frames or _BLOCK_FRAMES.get(block, 0))
+
+
+def _coded_number(header: bytes, place: int) -> tuple[int | None, int]:
+    """A number in the manner of UTF-8, and the place after it."""
+    first = header[place]
+    if first < 0x80:
+        return first, place + 1
+    more = 8 - (~first & 0xFF).bit_length()
+    if not 2 <= more <= 7 or place + more > len(header):
+        return None, place
+    number = first & (0x7F >> more)
+    for byte in header[place + 1 : place + more]:
+        if byte & 0xC0 != 0x80:
+            return None, place
+        number = number << 6 | byte & 0x3F
+    return number, place + more
+
+
+def _checksum(data: bytes) -> int:
+    """CRC-8 with the polynomial x^8 + x^2 + x + 1."""
+    value = 0
+    for byte in data:
+        value = _CRC8[value ^ byte]
+    return value
+
+
+def _crc8_of(byte: int) -> int:
+    for _ in range(8):
+        byte = (byte << 1 ^ (0x07 if byte & 0x80 else 0)) & 0xFF
+    return byte
+
+
+_CRC8 = [_crc8_of(byte) for byte in range(256)]

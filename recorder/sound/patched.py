@@ -1,0 +1,57 @@
+"""A file with some of its bytes in another place or replaced, without writing to it."""
+
+from __future__ import annotations
+
+import io
+import os
+from bisect import bisect_right
+from collections.abc import Sequence
+
+Part = bytes | tuple[int, int]
+"""Bytes of one's own, or a stretch (first byte, one past the last) of the file."""
+
+
+class PatchedFile(io.RawIOBase):
+    """What a decoder reads instead of a damaged file; the descriptor stays the caller's."""
+
+    def __init__(self, descriptor: int, parts: Sequence[Part]) -> None:
+        super().__init__()
+        self._descriptor, self._parts = descriptor, list(parts)
+        self._starts = [0]
+        for part in self._parts:
+            length = len(part) if isinstance(part, bytes) else part[1] - part[0]
+            self._starts.append(self._starts[-1] + length)
+        self._place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._starts[-1]}[whence]
+        self._place = max(0, base + offset)
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill the buffer from where the place is; fewer bytes only at the end."""
+        done, wanted = 0, len(buffer)
+        while done < wanted and self._place < self._starts[-1]:
+            number = bisect_right(self._starts, self._place) - 1
+            count = min(wanted - done, self._starts[number + 1] - self._place)
+            data = self._bytes(self._parts[number], self._place - self._starts[number], count)
+            if not data:
+                break
+            buffer[done : done + len(data)] = data
+            done += len(data)
+            self._place += len(data)
+        return done
+
+    def _bytes(self, part: Part, offset: int, count: int) -> bytes:
+        if isinstance(part, bytes):
+            return part[offset : offset + count]
+        return os.pread(self._descriptor, count, part[0] + offset)

@@ -1,0 +1,177 @@
+"""Files that lie about their length, and files that are damaged inside: what is read of them."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import MakeSound
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from recorder.sound.audiofile import AudioFile
+from recorder.sound.flac_frames import FlacFrames
+from recorder.sound.patched import PatchedFile
+
+RATE_HZ = 32_000
+Floats = NDArray[np.float32]
+
+
+class Forwards(soundfile.SoundFile):  # type: ignore[misc]
+    """A FLAC file that begins late cannot be searched."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def read_all(path: Path) -> tuple[AudioFile, Floats]:
+    with AudioFile(path) as sound:
+        blocks = list(sound.blocks(10_000))
+    return sound, np.concatenate(blocks) if blocks else np.empty(0, np.float32)
+
+
+def with_sizes(good: bytes, riff: int, data: int) -> bytes:
+    assert good[36:40] == b"data"
+    return good[:4] + struct.pack("<I", riff) + good[8:40] + struct.pack("<I", data) + good[44:]
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory, birdlike: MakeSound) -> Path:
+    path = tmp_path_factory.mktemp("good") / "good.wav"
+    soundfile.write(path, birdlike(8.0), RATE_HZ, subtype="PCM_16")
+    return path
+
+
+@given(
+    riff=st.sampled_from([0, 36, 0xFFFFFFFF]) | st.integers(0, 600_000),
+    data=st.sampled_from([0, 0xFFFFFFFF, 0x7FFFFFFF]) | st.integers(0, 8 * 64_000 - 64_000),
+)
+def test_whatever_a_wav_says_of_its_length_all_of_it_is_read(
+    good: Path, riff: int, data: int
+) -> None:
+    """Sound of a second or more behind what the header promises is sound."""
+    lying = good.with_name("lying.wav")
+    lying.write_bytes(with_sizes(good.read_bytes(), riff, data))
+    sound, got = read_all(lying)
+    np.testing.assert_array_equal(got, soundfile.read(good, dtype="float32")[0])
+    assert sound.damage is None
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("cut", [0, 1, 3])
+def test_half_a_frame_at_the_end_is_left_out(tmp_path: Path, channels: int, cut: int) -> None:
+    noise = np.random.default_rng(1).integers(-999, 999, (RATE_HZ, channels)).astype(np.int16)
+    path = tmp_path / "a.wav"
+    soundfile.write(path, noise, RATE_HZ)
+    content = with_sizes(path.read_bytes(), 0, 0)
+    path.write_bytes(content[: len(content) - cut])
+    sound, got = read_all(path)
+    assert len(got) == RATE_HZ - (cut + 2 * channels - 1) // (2 * channels)
+    assert "did not close it" in sound.repair
+
+
+def test_an_empty_wav_with_notes_stays_empty(tmp_path: Path, good: Path) -> None:
+    notes = b"LIST" + struct.pack("<I", 40_000) + b"INFO" + b"a" * 39_996
+    path = tmp_path / "a.wav"
+    path.write_bytes(with_sizes(good.read_bytes()[:44], 40_044, 0) + notes)
+    assert len(read_all(path)[1]) == 0
+
+
+def test_a_short_tag_behind_the_sound_is_no_sound(tmp_path: Path, good: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(good.read_bytes() + b"TAG" + b"\0" * 125)
+    sound, got = read_all(path)
+    assert (len(got), sound.repair, sound.damage) == (8 * RATE_HZ, "", None)
+
+
+@given(
+    level=st.sampled_from([0.0, 0.6, 1.0]),
+    holes=st.lists(st.tuples(st.floats(0.05, 0.95), st.integers(1, 400)), min_size=1, max_size=4),
+    seed=st.integers(0, 99),
+)
+def test_what_follows_damage_in_a_flac_is_in_its_place(
+    tmp_path_factory: pytest.TempPathFactory,
+    level: float,
+    holes: list[tuple[float, int]],
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    count = 5 * RATE_HZ
+    samples = rng.integers(-3_000, 3_000, count).astype(np.int16)
+    path = tmp_path_factory.mktemp("flac") / "a.flac"
+    with soundfile.SoundFile(
+        path, "w", RATE_HZ, 1, "PCM_16", format="FLAC", compression_level=level
+    ) as file:
+        file.write(samples)
+    content = bytearray(path.read_bytes())
+    for share, length in holes:
+        place = 200 + int(share * (len(content) - 200))
+        content[place : place + length] = rng.bytes(len(content[place : place + length]))
+    path.write_bytes(content)
+    sound, got = read_all(path)
+    expected = samples.astype(np.float32) / 32_768
+    right = got == expected[: len(got)]
+    silent = got == 0.0
+    assert (right | silent).all()
+    # Each hole costs the frames that it touches, and no more.
+    assert (~right).sum() <= len(holes) * 3 * 4_608
+    assert sound.frames_read == len(got)
+    if sound.frames_bridged:
+        assert sound.damage
+        assert "silence in its place" in sound.damage
+
+
+@pytest.mark.parametrize("share", [0.3, 0.62, 0.99])
+def test_of_a_cut_ogg_all_whole_pages_are_read(
+    tmp_path: Path, birdlike: MakeSound, share: float
+) -> None:
+    samples = birdlike(20.0)
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, samples, RATE_HZ)
+    whole = read_all(path)[1]
+    os.truncate(path, int(path.stat().st_size * share))
+    sound, got = read_all(path)
+    assert sound.damage == "the stream ends before its last page"
+    # A page of Vorbis holds a second or two.
+    assert len(samples) * share - 4 * RATE_HZ < len(got) < len(samples)
+    np.testing.assert_allclose(got, whole[: len(got)], atol=1e-6)
+
+
+def test_frames_are_found_at_their_samples(tmp_path: Path) -> None:
+    noise = np.random.default_rng(2).integers(-999, 999, 10 * 4_096 + 17).astype(np.int16)
+    soundfile.write(tmp_path / "a.flac", noise, RATE_HZ)
+    with (tmp_path / "a.flac").open("rb") as stream:
+        frames = FlacFrames(stream.fileno())
+        assert frames.starts == [number * 4_096 for number in range(11)]
+        assert [frames.number_at(sample) for sample in (0, 4_095, 4_096, 99_999)] == [0, 0, 1, 10]
+        got = Forwards(frames.from_frame(4)).read(100, dtype="int16")
+    np.testing.assert_array_equal(got, noise[4 * 4_096 : 4 * 4_096 + 100])
+
+
+@given(
+    parts=st.lists(st.binary(max_size=9) | st.tuples(st.integers(0, 50), st.integers(0, 50))),
+    reads=st.lists(st.tuples(st.integers(0, 80), st.integers(0, 30)), max_size=9),
+)
+def test_a_patched_file_reads_like_its_parts_joined(
+    tmp_path_factory: pytest.TempPathFactory,
+    parts: list[bytes | tuple[int, int]],
+    reads: list[tuple[int, int]],
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "under"
+    under = bytes(range(50))
+    path.write_bytes(under)
+    ordered = [part if isinstance(part, bytes) else (min(part), max(part)) for part in parts]
+    joined = b"".join(
+        part if isinstance(part, bytes) else under[part[0] : part[1]] for part in ordered
+    )
+    with path.open("rb") as stream:
+        patched = PatchedFile(stream.fileno(), ordered)
+        for place, count in reads:
+            patched.seek(place)
+            assert patched.read(count) == joined[place : place + count]
+        assert patched.seek(0, os.SEEK_END) == len(joined)
