@@ -98,6 +98,9 @@ def scan(
     workers: Annotated[int, typer.Option(help="Files analysed at once.")] = 1,
     resume: Annotated[bool, typer.Option(help="Keep files that are done already.")] = True,
     strict: Annotated[bool, typer.Option(help="Stop at the first file that fails.")] = False,
+    start: Annotated[
+        str, typer.Option(help="Time of day at which the one recording begins, ISO 8601.")
+    ] = "",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run as JSON.")] = False,
 ) -> None:
@@ -120,6 +123,7 @@ def scan(
         workers=workers,
         strict=strict,
         resume=resume,
+        start=start,
     )
     try:
         run, tally, code = run_scan(options, quiet=quiet or as_json)

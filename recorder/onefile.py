@@ -25,6 +25,7 @@ from recorder.keep.formats import ChunkRow, DetectionRow, EventRow, ManifestRow
 from recorder.keep.result import FileResult
 from recorder.sound.audiofile import AudioFile
 from recorder.sound.finder import Found
+from recorder.sound.notes import with_start
 from recorder.sound.resample import StreamResampler
 
 Floats = NDArray[np.float32]
@@ -39,9 +40,11 @@ Progress = Callable[[float], None]
 class FileScanner:
     """Analyses one file after another with one model."""
 
-    def __init__(self, model: Model, thresholds: Floats) -> None:
+    def __init__(self, model: Model, thresholds: Floats, *, start: str = "") -> None:
+        """`start` is the time of day that the user gives a recording, ISO 8601."""
         self._model = model
         self._thresholds = thresholds
+        self._start = start
 
     def scan(self, found: Found, progress: Progress = lambda _: None) -> FileResult:
         """One file, whatever it is: a problem ends in its manifest row, never in an exception."""
@@ -63,6 +66,7 @@ class FileScanner:
         pipeline = self._model.pipeline()
         results: list[ChunkResult] = []
         with AudioFile(found.path) as sound:
+            notes = with_start(sound.notes(found.name), self._start)
             resampler = StreamResampler(sound.sample_rate_hz, bundle.sample_rate_hz)
             for block in sound.blocks(_BLOCK_S * sound.sample_rate_hz):
                 results += pipeline.push(resampler.push(block))
@@ -71,7 +75,7 @@ class FileScanner:
         results += pipeline.finish()
         if not sound.frames_read:
             raise AudioFileError(sound.damage or "it holds no samples")
-        manifest = _account(row, sound, found.path)
+        manifest = replace(_account(row, sound, found.path), **vars(notes))
         heard_s = sound.frames_read / sound.sample_rate_hz
         return _rows(
             found.name, results, manifest, heard_s, bundle=bundle, thresholds=self._thresholds

@@ -29,6 +29,7 @@ from recorder.keep.outputs import ScanOutputs
 from recorder.keep.result import DoneFiles, FileResult
 from recorder.onefile import FileScanner
 from recorder.sound.finder import Found, find_recordings
+from recorder.sound.notes import Notes, with_start
 from recorder.ui import Reporter, Tally, reporter
 
 _STATUSES = ("analysed", "repaired", "partial", "failed", "skipped")
@@ -50,6 +51,8 @@ class ScanOptions:
     workers: int = 1
     strict: bool = False
     resume: bool = True
+    start: str = ""
+    """Time of day of the first sample of the one recording, ISO 8601."""
 
     def check(self) -> None:
         """Raises UsageError for what cannot be, before any work is done."""
@@ -61,6 +64,13 @@ class ScanOptions:
         if self.workers < 1:
             raise UsageError(f"--workers {self.workers}: at least 1 is needed")
         check_precision(self.precision)
+        try:
+            with_start(Notes(), self.start)
+        except ValueError as error:
+            raise UsageError(
+                f"--start {self.start!r} is no time: use 2026-05-01T06:00:00+02:00, or without a "
+                "zone 2026-05-01T06:00:00"
+            ) from error
 
 
 def run_scan(options: ScanOptions, *, quiet: bool) -> tuple[dict[str, Any], Tally, int]:
@@ -74,6 +84,8 @@ def run_scan(options: ScanOptions, *, quiet: bool) -> tuple[dict[str, Any], Tall
     bundle = read_model(options.model or DEFAULT_BUNDLE)
     options = replace(options, precision=precision_of(bundle, options.precision))
     found = find_recordings(options.paths, leave_out=options.out)
+    if options.start and len(found) > 1:
+        raise UsageError(f"--start is that of one recording: {len(found)} were found")
     make_writable(options.out)
     tally, counts, interrupted = Tally(), _Counts(), False
     labels = [label.label for label in bundle.labels]
@@ -126,7 +138,7 @@ def _results(
 ) -> Iterator[FileResult]:
     """The result of each file, in order: kept from before, or made now."""
     limits = thresholds(bundle, options.threshold).tolist()
-    settings = f"{bundle.sha256}|{options.precision}|{__version__}|{limits}"
+    settings = f"{bundle.sha256}|{options.precision}|{__version__}|{limits}|{options.start}"
     done = DoneFiles(options.out / ".done", settings)
     with _Scanners(options, bundle) as scanners:
         waiting: deque[tuple[Found, Callable[[], FileResult]]] = deque()
@@ -149,7 +161,7 @@ class _Scanners:
     """Analyses in this process, or in several others."""
 
     def __init__(self, options: ScanOptions, bundle: ModelBundle) -> None:
-        self._arguments = (bundle.path, options.threshold, options.precision)
+        self._arguments = (bundle.path, options.threshold, options.precision, options.start)
         self.ahead = 1 if options.workers == 1 else options.workers * _AHEAD
         self._pool: ProcessPoolExecutor | None = None
         self._workers = options.workers
@@ -186,15 +198,16 @@ def _advanced(result: FileResult, report: Reporter, size: int) -> FileResult:
 
 
 @lru_cache(maxsize=1)
-def _scanner(bundle_path: Path, threshold: float | None, precision: str) -> FileScanner:
+def _scanner(bundle_path: Path, threshold: float | None, precision: str, start: str) -> FileScanner:
     bundle = read_model(bundle_path)
-    return FileScanner(load_model(bundle, precision), thresholds(bundle, threshold))
+    limits = thresholds(bundle, threshold)
+    return FileScanner(load_model(bundle, precision), limits, start=start)
 
 
 def _in_worker(
-    bundle_path: Path, threshold: float | None, precision: str, one: Found
+    bundle_path: Path, threshold: float | None, precision: str, start: str, one: Found
 ) -> FileResult:
-    return _scanner(bundle_path, threshold, precision).scan(one)
+    return _scanner(bundle_path, threshold, precision, start).scan(one)
 
 
 def _size(one: Found) -> int:

@@ -29,7 +29,7 @@ COLUMNS = {
 }
 MANIFEST = (
     "path status reason seconds_in_file seconds_analysed sample_rate channels sha256 model "
-    "birdrec elapsed_s"
+    "birdrec elapsed_s start start_from recorder gain temperature_c battery_v"
 )
 LOW = ("--threshold", "0.02")
 """So low that any model detects something: what is heard is not this file's matter."""
@@ -177,7 +177,8 @@ def test_the_json_lines_are_the_detections(
     scanned: Path, read_csv: ReadCsv, read_lines: ReadLines
 ) -> None:
     lines, rows = read_lines(scanned / "detections.jsonl"), read_csv(scanned / "detections.csv")
-    assert [list(line) for line in lines] == [COLUMNS["detections.csv"].split(",")] * len(rows)
+    columns = [*COLUMNS["detections.csv"].split(","), "start_time"]
+    assert [list(line) for line in lines] == [columns] * len(rows)
     for line, row in zip(lines, rows, strict=True):
         assert (line["file"], line["label"]) == (row["file"], row["label"])
         assert line["start_s"] == float(row["start_s"])

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -74,6 +75,14 @@ class ManifestRow:
     model: str
     birdrec: str
     elapsed_s: float
+    start: str = ""
+    """Time of day of the first sample, ISO 8601; with its distance to UTC where that is known."""
+    start_from: str = ""
+    """guano | comment | name | option"""
+    recorder: str = ""
+    gain: str = ""
+    temperature_c: float | None = None
+    battery_v: float | None = None
 
 
 Row = DetectionRow | ChunkRow | EventRow
@@ -150,6 +159,15 @@ def beside(folder: Path, name: str, suffix: str) -> Path:
     ending = f"~{hashlib.sha256(encoded).hexdigest()[:12]}{suffix}"
     kept = encoded[: _LONGEST_NAME_BYTES - len(ending)].decode("utf-8", "ignore")
     return path.with_name(kept + ending)
+
+
+def wall_time(start: str, seconds: float) -> str:
+    """The time of day so long after the start of a recording; empty when that is not known."""
+    if not start:
+        return ""
+    time = datetime.fromisoformat(start.replace("Z", "+00:00")) + timedelta(seconds=seconds)
+    text = time.isoformat(timespec="milliseconds" if time.microsecond else "seconds")
+    return text.replace("+00:00", "Z")
 
 
 def cell(name: str, value: Any) -> str:

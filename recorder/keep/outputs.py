@@ -21,6 +21,7 @@ from recorder.keep.formats import (
     Row,
     beside,
     cell,
+    wall_time,
     write_audacity,
     write_raven,
     write_scores,
@@ -70,7 +71,8 @@ class ScanOutputs:
         name = result.manifest.path
         if self._lines is not None:
             for row in result.detections:
-                self._lines.write(json.dumps(asdict(row)) + "\n")
+                time = wall_time(result.manifest.start, row.start_s)
+                self._lines.write(json.dumps({**asdict(row), "start_time": time}) + "\n")
         if result.scores is None:
             return
         if "raven" in self._formats:

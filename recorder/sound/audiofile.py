@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from recorder.errors import AudioFileError
 from recorder.sound.flac_frames import FlacFrames
 from recorder.sound.mend import mended
+from recorder.sound.notes import Notes, read_notes
 from recorder.sound.resample import StreamResampler
 
 AUDIO_SUFFIXES = frozenset(
@@ -92,6 +93,10 @@ class AudioFile:
             raise AudioFileError(
                 f"the header says {self.sample_rate_hz} Hz: 1 kHz to 1 MHz can be real"
             )
+
+    def notes(self, name: str) -> Notes:
+        """What the recorder wrote down beside the sound, and in the file's name."""
+        return read_notes(self._descriptor, name, str(self._sound.comment or ""))
 
     def blocks(self, block_frames: int) -> Iterator[Samples]:
         """Yield mono float32 blocks [up to block_frames] at the file's own rate."""
