@@ -10,16 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from recorder.detect.attention import AttentionWeights, attended
 from recorder.detect.bundle import Bundle
-from recorder.detect.incremental import (
-    ABSENT_LOGIT,
-    HeadWeights,
-    IncrementalHead,
-    head_weights,
-)
+from recorder.detect.head_weights import HeadWeights, head_weights
+from recorder.detect.incremental import ABSENT_LOGIT, IncrementalHead
 from recorder.detect.inference import Networks
 from recorder.detect.onnx_file import OnnxFile, read_onnx
-from recorder.detect.second_block import AttentionWeights
+from recorder.detect.window_head import WindowHead
 from recorder.errors import ModelError
 
 Floats = NDArray[np.float32]
@@ -74,6 +71,41 @@ def steps() -> st.SearchStrategy[list[int]]:
     """Positive: so many tokens come; negative: so many are skipped."""
     some = st.integers(1, 20) | st.integers(1, 20) | st.integers(-60, -1)
     return st.lists(some, min_size=1, max_size=40)
+
+
+@given(st.integers(1, 300), st.sampled_from([0.0, 0.3, 1.0, 4.0]), st.integers(0, 1000))
+def test_the_head_over_a_whole_window_is_the_paper(count: int, loudness: float, seed: int) -> None:
+    weights = random_weights(loudness, seed)
+    tokens = np.random.default_rng(seed).standard_normal((count, WIDTH)).astype(np.float32)
+    expected = oracle(weights, tokens)
+    found = WindowHead(weights)(tokens)
+    assert found.dtype == np.float32
+    scale = max(1.0, loudness)
+    np.testing.assert_allclose(found, expected, atol=3e-5 * scale, rtol=1e-4 * scale)
+
+
+@pytest.mark.parametrize("shift", [-300.0, -40.0, 0.0, 70.0, 300.0])
+def test_scores_that_floats_would_not_hold(shift: float) -> None:
+    """A softmax does not see a constant added to all its scores."""
+    rng = np.random.default_rng(1)
+    query, keys = np.ones((1, 200, 4), np.float32), rng.standard_normal((1, 150, 4))
+    values = rng.standard_normal((1, 150, 3)).astype(np.float32)
+    scores = keys[0].sum(axis=1)
+    terms = np.exp(scores - scores.max())
+    expected = terms @ values[0] / terms.sum()
+    found = attended(query, (keys + shift / 4).astype(np.float32), values)
+    np.testing.assert_allclose(found[0], np.tile(expected, (200, 1)), atol=2e-4)
+
+
+def test_the_packaged_head_over_a_whole_window_is_its_graph(
+    bundle: Bundle, networks: Networks
+) -> None:
+    rng = np.random.default_rng(3)
+    for count in (1, 16, 97, bundle.window_tokens):
+        tokens = np.abs(rng.standard_normal((count, bundle.width))).astype(np.float32)
+        np.testing.assert_allclose(
+            networks.window_head(tokens), networks.attend(tokens), atol=1e-4, rtol=1e-4
+        )
 
 
 @given(steps(), st.sampled_from([0.3, 1.0, 4.0]), st.integers(0, 1000))

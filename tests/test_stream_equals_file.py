@@ -152,7 +152,7 @@ def test_a_net_that_returns_nan_is_an_error_and_not_silence(
     def broken(tokens: Floats) -> Floats:
         return np.full((len(tokens), networks.bundle.outputs), np.nan, np.float32)
 
-    monkeypatch.setattr(networks, "attend", broken)
+    monkeypatch.setattr(networks, "window_head", broken)
     with pytest.raises(ModelError, match="NaN"):
         run(Pipeline(networks), [np.zeros(CHUNK_SAMPLES, np.float32)])
 

@@ -16,20 +16,16 @@ exponent grows large; how far they had gone astray is kept as `drift`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from recorder.detect.onnx_file import OnnxFile
-from recorder.detect.second_block import (
+from recorder.detect.attention import (
     SMALLEST_EXPONENT,
-    AttentionWeights,
-    SecondBlock,
     joined,
     split_heads,
 )
-from recorder.errors import ModelError
+from recorder.detect.head_weights import HeadWeights
+from recorder.detect.second_block import SecondBlock
 
 Floats = NDArray[np.float32]
 Places = NDArray[np.int64]
@@ -42,44 +38,6 @@ _RENEWED_AT_ONCE = 96
 """Tokens: 6 MB of terms for eight heads and ten minutes, where a whole window would take 118."""
 ABSENT_LOGIT = np.float32(-40.0)
 """Of a token that was never heard: no bird, with a probability that floats tell from 0."""
-
-
-@dataclass(frozen=True)
-class HeadWeights:
-    """Two blocks and the classes (§2.3)."""
-
-    first: AttentionWeights
-    second: AttentionWeights
-    classify: Floats  # [width, outputs]
-    classify_bias: Floats
-    heads: int
-
-
-def head_weights(graph: OnnxFile) -> HeadWeights:
-    """The weights of a head's graph; ModelError when it is not one of ours."""
-    try:
-        named = {name: np.asarray(value, np.float32) for name, value in graph.weights.items()
-                 if name.startswith(("blocks.", "classify."))}  # fmt: skip
-        first, second = (
-            AttentionWeights(
-                named[f"blocks.{number}.query_key_value.weight"],
-                named[f"blocks.{number}.query_key_value.bias"],
-                named[f"blocks.{number}.out.weight"],
-                named[f"blocks.{number}.out.bias"],
-            )
-            for number in range(2)
-        )
-        return HeadWeights(
-            first,
-            second,
-            named["classify.weight"],
-            named["classify.bias"],
-            int(graph.metadata["birdrec.heads"]),
-        )
-    except (KeyError, ValueError) as error:
-        raise ModelError(
-            f"the head's graph has no {error}: export the model again with this version"
-        ) from error
 
 
 class IncrementalHead:

@@ -9,6 +9,8 @@ tokens, bit for bit, as the whole recording at once.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from recorder.detect.bundle import Bundle
-from recorder.detect.incremental import IncrementalHead, head_weights
+from recorder.detect.head_weights import head_weights
+from recorder.detect.incremental import IncrementalHead
 from recorder.detect.mel import FRAMES_PER_TOKEN
 from recorder.detect.onnx_file import OnnxFile, read_onnx
 from recorder.detect.precision import choose_precision
+from recorder.detect.window_head import WindowHead
 from recorder.errors import ModelError
 
 Floats = NDArray[np.float32]
@@ -41,13 +45,15 @@ class Networks:
         head = read_onnx(bundle.head_path)
         _check_words(bundle, bundle.head_path, head)
         self._head_file = head
+        self._threads = threads
         self._encoder = session(encoder_path, threads)
-        self._head = session(bundle.head_path, threads)
+        self.window_head = self._window_head()
+        """Tokens [tokens, width] of a window to logits [tokens, outputs], in little memory."""
         probe = 2 * bundle.halo_tokens + 1
         frames = np.zeros((probe * FRAMES_PER_TOKEN, bundle.mel.mel_bands), np.float32)
         try:
             tokens = self.encode(frames)
-            logits = self.attend(tokens)
+            logits = self.window_head(tokens)
         except ONNX_ERRORS as error:
             raise ModelError(f"{bundle.path}: the graphs do not run ({error})") from error
         expected = (probe, bundle.width), (probe, bundle.outputs)
@@ -62,8 +68,19 @@ class Networks:
         return self._run(self._encoder, "log_mel", log_mel)
 
     def attend(self, tokens: Floats) -> Floats:
-        """Tokens [tokens, width] to logits [tokens, outputs], every token seeing all others."""
+        """What onnxruntime says of the head's graph: the oracle of `window_head`."""
         return self._run(self._head, "tokens", tokens)
+
+    @cached_property
+    def _head(self) -> Any:
+        return session(self.bundle.head_path, self._threads)
+
+    def _window_head(self) -> Callable[[Floats], Floats]:
+        try:
+            return WindowHead(head_weights(self._head_file))
+        except ModelError:
+            # An older version exported it, without the names of its weights.
+            return self.attend
 
     def incremental_head(self) -> IncrementalHead:
         """The head for a window that slides, empty. ModelError where an older version exported."""

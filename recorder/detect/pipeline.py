@@ -50,7 +50,7 @@ class Pipeline:
         self._mel = LogMelStream(bundle.mel)
         self._tokens = TokenStream(networks, tile_tokens)
         self._windows = SettledWindows(
-            networks.attend,
+            networks.window_head,
             self._score,
             window_tokens=bundle.window_tokens,
             hop_tokens=bundle.hop_tokens,

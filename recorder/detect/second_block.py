@@ -1,37 +1,27 @@
 """The head's second block and the classes: what is said of some tokens that see all others (§2.3).
 
 For few tokens it is cheapest to multiply their queries into the key and value weights instead of
-projecting all tokens (q . W_k y = (W_k^T q) . y); for many, to project all once, and to take the
-queries in portions, so that the scores never fill the memory of a small board.
+projecting all tokens (q . W_k y = (W_k^T q) . y); for many, to project all once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
+
+from recorder.detect.attention import (
+    SMALLEST_EXPONENT,
+    AttentionWeights,
+    attended,
+    joined,
+    split_heads,
+)
 
 Floats = NDArray[np.float32]
 Places = NDArray[np.int64]
 
-SMALLEST_EXPONENT = np.float32(-50.0)
-"""e^-50 adds nothing to a sum of floats, and less than 1e-38 takes a processor 100 times longer."""
 _FEW = 64
 """Tokens: for so many, multiplying into the weights is not slower."""
-_PORTION = 96
-"""Queries at once: 6 MB of scores for eight heads and ten minutes."""
-
-
-@dataclass(frozen=True)
-class AttentionWeights:
-    """x + attention(x) of one block; matrices are [in, out]."""
-
-    query_key_value: Floats  # [width, 3 * width]
-    query_key_value_bias: Floats
-    out: Floats  # [width, width]
-    out_bias: Floats
 
 
 class SecondBlock:
@@ -57,27 +47,14 @@ class SecondBlock:
 
     def logits(self, known: Floats, asked: Places) -> Floats:
         """[asked, outputs] of the rows `asked` of `known` [tokens, width]."""
-        if len(asked) <= _FEW:
-            return self._portion(known, asked, self._absorbed)
-        keys = split_heads(known @ self._key, self._heads)
-        values = split_heads(known @ self._value, self._heads)
-
-        def projected(query: Floats, _: Floats) -> Floats:
-            weights, sums = _softmax(query @ keys.transpose(0, 2, 1))
-            mixed: Floats = weights @ values
-            mixed /= sums
-            return mixed
-
-        portions = [asked[at : at + _PORTION] for at in range(0, len(asked), _PORTION)]
-        return np.concatenate([self._portion(known, one, projected) for one in portions])
-
-    def _portion(
-        self, known: Floats, asked: Places, mix: Callable[[Floats, Floats], Floats]
-    ) -> Floats:
         rows = known[asked]
         query = split_heads(rows @ self._query + self._query_bias, self._heads)
-        mixed = mix(query, known) + self._value_bias
-        after = joined(self._block, rows, mixed)
+        if len(asked) <= _FEW:
+            mixed = self._absorbed(query, known)
+        else:
+            keys = split_heads(known @ self._key, self._heads)
+            mixed = attended(query, keys, split_heads(known @ self._value, self._heads))
+        after = joined(self._block, rows, mixed + self._value_bias)
         result: Floats = after @ self._classify + self._classify_bias
         return result
 
@@ -96,15 +73,3 @@ def _softmax(scores: Floats) -> tuple[Floats, Floats]:
     scores -= scores.max(axis=-1, keepdims=True)
     np.exp(np.maximum(scores, SMALLEST_EXPONENT, out=scores), out=scores)
     return scores, scores.sum(axis=-1, keepdims=True)
-
-
-def joined(block: AttentionWeights, tokens: Floats, mixed: Floats) -> Floats:
-    """x + attention(x): what the heads have mixed [heads, rows, width of a head] joins the rows."""
-    together = mixed.transpose(1, 0, 2).reshape(len(tokens), -1)
-    result: Floats = tokens + together @ block.out + block.out_bias
-    return result
-
-
-def split_heads(rows: Floats, heads: int) -> Floats:
-    """[rows, width] -> [heads, rows, width of a head]."""
-    return np.ascontiguousarray(rows.reshape(len(rows), heads, -1).transpose(1, 0, 2))
