@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from train.svg import LABELS, STYLE, WIDTH, Axis, drawing, name_at, text, upright
+from recorder.report.svg import LABELS, STYLE, WIDTH, Axis, drawing, name_at, text, upright
 
 _COLOURS = ":root{--ink:#1b1f23;--dim:#59636e;--grid:#d8dee4;--a:#0072b2;--b:#d55e00}"
 _STEP, _TOP = 20.0, 30.0

@@ -28,7 +28,7 @@ from recorder.keep.formats import FORMATS, make_writable, write_json
 from recorder.keep.outputs import ScanOutputs
 from recorder.keep.result import DoneFiles, FileResult
 from recorder.onefile import FileScanner
-from recorder.sound.finder import Found, find_recordings
+from recorder.sound.finder import Found, common_folder, find_recordings
 from recorder.sound.notes import Notes, with_start
 from recorder.ui import Reporter, Tally, reporter
 
@@ -106,6 +106,7 @@ def run_scan(options: ScanOptions, *, quiet: bool) -> tuple[dict[str, Any], Tall
                 # What is complete is written out before anything else happens.
                 interrupted = True
     run = _run_record(options, bundle, counts, time.monotonic() - started)
+    run["recordings"] = str(common_folder(options.paths))
     write_json(options.out / "run.json", run)
     if interrupted:
         raise KeyboardInterrupt

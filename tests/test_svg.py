@@ -8,8 +8,19 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
+from recorder.report.svg import (
+    LABELS,
+    WIDTH,
+    Axis,
+    Bar,
+    Line,
+    bars,
+    line_chart,
+    matrix,
+    number,
+    words,
+)
 from train.strips import Strip, strips
-from train.svg import LABELS, WIDTH, Axis, Bar, Line, bars, line_chart, matrix, number, words
 
 EVIL = "<script>alert('x')</script>&\"\x07"
 NAN = float("nan")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from recorder.report.svg import Axis, Bar, Line, bars, line_chart, matrix, number
 from recorder.ui import clock
 from train.figures import Confusions, NocallCurve, ScoreBin, Traces
 from train.report_data import Report
 from train.snr import SnrRecall
 from train.strips import Strip, strips
-from train.svg import Axis, Bar, Line, bars, line_chart, matrix, number
 
 _TENTHS = [round(0.1 * tick, 1) for tick in range(11)]
 _FIFTHS = _TENTHS[::2]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from recorder.report.html import html_page, say, scroll, section, table
+from recorder.report.svg import number, words
 from train.figures import Traces
 from train.report_charts import (
     confusion_matrix,
@@ -16,33 +18,8 @@ from train.report_charts import (
     trace_strips,
 )
 from train.report_data import Report
-from train.svg import STYLE, number, words
 
 _PAIRS = 12
-
-_CSS = """
-:root{color-scheme:light dark;--ink:#1b1f23;--dim:#59636e;--grid:#d8dee4;--paper:#fff;
---a:#0072b2;--b:#d55e00}
-@media (prefers-color-scheme:dark){:root{--ink:#e6e8ea;--dim:#9aa4ae;--grid:#343b42;
---paper:#14181c;--a:#56b4e9;--b:#e69f00}}
-body{margin:0 auto;padding:1rem;max-width:42rem;background:var(--paper);color:var(--ink);
-font:1rem/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
-h1{font-size:1.5rem;line-height:1.2} h2{font-size:1.15rem;line-height:1.3;margin:2.5rem 0 .5rem}
-h3{font-size:1rem;margin:1.5rem 0 .25rem} p{margin:.5rem 0} .soft{color:var(--dim)}
-.scroll{overflow-x:auto;margin:.75rem 0}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.95rem;
-overflow-wrap:normal}
-th,td{padding:.25rem .6rem .25rem 0;text-align:left;border-bottom:1px solid var(--grid)}
-th{font-weight:600} td.n,th.n{text-align:right;white-space:nowrap}
-"""
-
-_HEAD = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8"/>
-<meta name="viewport" content="width=device-width,initial-scale=1"/>
-<meta http-equiv="Content-Security-Policy" content="default-src 'none';style-src 'unsafe-inline'"/>
-"""
 
 _FIGURES = {
     "row_f1": "row-wise F1",
@@ -55,19 +32,18 @@ _FIGURES = {
 def page(report: Report) -> str:
     """The whole file; every name in it is escaped."""
     title = f"How well the model decides {report.soundscapes} labelled soundscapes"
-    body = "\n".join(section(report) for section in _SECTIONS)
-    style = f"<style>{_CSS}{STYLE}</style>"
-    return (
-        f"{_HEAD}<title>{words(title)}</title>\n{style}\n</head>\n<body>\n"
-        f"<h1>{words(title)}</h1>\n{_introduction(report)}\n{body}\n"
+    body = "\n".join(part(report) for part in _SECTIONS)
+    return html_page(
+        title,
+        f"{_introduction(report)}\n{body}\n"
         '<p class="soft">Made by birdrec train evaluate. Every number of every figure is in '
-        "report.json beside this page.</p>\n</body>\n</html>\n"
+        "report.json beside this page.</p>",
     )
 
 
 def _introduction(report: Report) -> str:
     evaluation = report.evaluation
-    return _say(
+    return say(
         f"Model {report.model}. {report.rows} rows of 5 s, {100 * evaluation.nocall_share:.0f} % "
         f"of them nocall; {len(evaluation.thresholds)} species, {len(evaluation.species)} of which "
         "call. Pairs of row and species where nobody knows count neither way."
@@ -83,11 +59,11 @@ def _figures(report: Report) -> str:
     rows.append(["always nocall", number(evaluation.nocall_row_f1, 3), ""])
     if evaluation.bird_auc is not None:
         rows.append(["any bird", number(evaluation.bird_auc, 3), ""])
-    lone = "" if report.soundscapes > 1 else _say("One soundscape: its intervals say nothing.")
+    lone = "" if report.soundscapes > 1 else say("One soundscape: its intervals say nothing.")
     return (
         "<h2>How good it is: the four figures</h2>"
-        + _table(("", "value", "95 % interval"), rows, numbers=(1, 2))
-        + _say(
+        + table(("", "value", "95 % interval"), rows, numbers=(1, 2))
+        + say(
             "Row-wise F1: mean over the rows, nocall is a token. Pooled: over all pairs of row "
             "and species. cmAP, macro AUC: means over the species. Always nocall: the row-wise "
             "F1 of silence, the floor. Any bird: ROC AUC of call against nocall. Intervals: a "
@@ -110,8 +86,8 @@ def _suggestion(report: Report) -> str:
     ]
     return (
         "<h3>One threshold for all species</h3>"
-        + _table(("", "value", "95 % interval"), rows, numbers=(1, 2))
-        + _say(
+        + table(("", "value", "95 % interval"), rows, numbers=(1, 2))
+        + say(
             f"Suggested: the median over {len(best.draws)} such draws, of each the threshold "
             "with the highest mean of row-wise and pooled F1. It is judged by the rows that "
             "chose it, which flatters a little."
@@ -122,12 +98,12 @@ def _suggestion(report: Report) -> str:
 def _species(report: Report) -> str:
     title = "Which species are ranked well: average precision"
     if not report.evaluation.species:
-        return _section(title, "No species of the model calls in these soundscapes.")
+        return section(title, "No species of the model calls in these soundscapes.")
     said = (
         "1: every row with the species scores higher than every row without. A species with few "
         "true rows may be there by luck. AUC: the chance that a row with it outranks one without."
     )
-    return _section(title, said, species_bars(report.evaluation.species))
+    return section(title, said, species_bars(report.evaluation.species))
 
 
 def _threshold(report: Report) -> str:
@@ -139,23 +115,21 @@ def _threshold(report: Report) -> str:
         said += (
             " The model has a threshold for each species: the lowest and the highest are marked."
         )
-    return _section(
-        "Where the threshold should lie: F1 by threshold", said, threshold_chart(report)
-    )
+    return section("Where the threshold should lie: F1 by threshold", said, threshold_chart(report))
 
 
 def _nocall(report: Report) -> str:
     title = "Is it better than silence? Row-wise F1 by share of nocall"
     curve = report.nocall_curve
     if any(math.isnan(value) for value in curve.row_f1):
-        return _section(title, "Needs rows with a call and rows without: here is only one kind.")
+        return section(title, "Needs rows with a call and rows without: here is only one kind.")
     said = (
         "The same decisions on a site that is more silent (right) or less (left). Saying nocall "
         "everywhere would score "
     )
     better = curve.beaten_from < 1.0
     said += f"better above a share of {curve.beaten_from:.2f}." if better else "better nowhere."
-    return _section(title, said, nocall_chart(curve))
+    return section(title, said, nocall_chart(curve))
 
 
 def _reliability(report: Report) -> str:
@@ -164,14 +138,14 @@ def _reliability(report: Report) -> str:
         "too modest, below it too sure. Bins with few pairs say little."
     )
     title = "May a score be read as a probability? True share by score"
-    return _section(title, said, reliability_chart(report.reliability))
+    return section(title, said, reliability_chart(report.reliability))
 
 
 def _confusions(report: Report) -> str:
     title = "What is taken for what: rows in which one species calls alone"
     found = report.confusions
     if not found.alone:
-        return _section(title, "There is no row with exactly one species.")
+        return section(title, "There is no row with exactly one species.")
     said = (
         f"{sum(found.alone.values())} rows. Left: the species that calls. Top: what is over its "
         "threshold there, in per cent of these rows; “nothing” is silence. Rows may add up to more "
@@ -182,18 +156,18 @@ def _confusions(report: Report) -> str:
         for pair in found.pairs[:_PAIRS]
     ]
     listed = (
-        _table(("rows", "calls alone", "is heard"), pairs, numbers=(0,))
+        table(("rows", "calls alone", "is heard"), pairs, numbers=(0,))
         if pairs
-        else _say("No other species is over its threshold in any of them.")
+        else say("No other species is over its threshold in any of them.")
     )
-    return _section(title, said, confusion_matrix(found)) + listed
+    return section(title, said, confusion_matrix(found)) + listed
 
 
 def _snr(report: Report) -> str:
     title = "How faint a call is still found: recall by signal-to-noise ratio"
     snr = report.snr_recall
     if snr.missing:
-        return _section(title, f"Left out: {snr.missing} in the data set.")
+        return section(title, f"Left out: {snr.missing} in the data set.")
     said = (
         "Found: a 5-s chunk that holds at least 0.25 s of the call, or half of it, has the species "
         "over its threshold. The row above the plot counts the events. A few recordings fill a "
@@ -203,7 +177,7 @@ def _snr(report: Report) -> str:
         said += (
             f" {snr.left_out} events are left out: of other species or files, or without an SNR."
         )
-    return _section(title, said, snr_chart(snr))
+    return section(title, said, snr_chart(snr))
 
 
 def _traces(report: Report) -> str:
@@ -212,7 +186,7 @@ def _traces(report: Report) -> str:
         "strip, filled: the species truly calls; outlined: it may. Species that call come first "
         "(bold), then the highest other scores."
     )
-    return _section("The first two minutes of each soundscape", said) + _strips(report.traces)
+    return section("The first two minutes of each soundscape", said) + _strips(report.traces)
 
 
 def _pseudo_traces(report: Report) -> str:
@@ -223,11 +197,11 @@ def _pseudo_traces(report: Report) -> str:
         "Dashed: from here on a token is sure. Bold and filled below: the clip's own species; "
         "outlined: one that its metadata name in the background. Below it the highest others."
     )
-    return _section("Pseudo labels along some clips", said) + _strips(report.pseudo_traces)
+    return section("Pseudo labels along some clips", said) + _strips(report.pseudo_traces)
 
 
 def _strips(traces: Sequence[Traces]) -> str:
-    return "".join(f"<h3>{words(one.file)}</h3>{_scroll(trace_strips(one))}" for one in traces)
+    return "".join(f"<h3>{words(one.file)}</h3>{scroll(trace_strips(one))}" for one in traces)
 
 
 _SECTIONS = (
@@ -241,33 +215,6 @@ _SECTIONS = (
     _traces,
     _pseudo_traces,
 )
-
-
-def _section(title: str, said: str, chart: str = "") -> str:
-    return f"<h2>{words(title)}</h2>{_say(said)}{_scroll(chart) if chart else ''}"
-
-
-def _say(said: str) -> str:
-    return f"<p>{words(said)}</p>"
-
-
-def _scroll(content: str) -> str:
-    """What is too wide for a phone scrolls by itself, by touch or keys, and not the page."""
-    return f'<div class="scroll" tabindex="0">{content}</div>'
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]) -> str:
-    """`numbers` are the columns set flush right; long names may break behind their `_`."""
-
-    def row(cells: Sequence[str], tag: str) -> str:
-        content = ""
-        for place, cell in enumerate(cells):
-            kind = ' class="n"' if place in numbers else ""
-            content += f"<{tag}{kind}>{words(cell).replace('_', '_<wbr/>')}</{tag}>"
-        return f"<tr>{content}</tr>"
-
-    body = "".join(row(cells, "td") for cells in rows)
-    return _scroll(f"<table><thead>{row(heads, 'th')}</thead><tbody>{body}</tbody></table>")
 
 
 def _range(ends: tuple[float, float]) -> str:

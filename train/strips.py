@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from train.svg import LABELS, WIDTH, Axis, drawing, name_at, text, upright, words
+from recorder.report.svg import LABELS, WIDTH, Axis, drawing, name_at, text, upright, words
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,6 @@ from typing import Any
 import soundfile
 from numpy.typing import NDArray
 
-from recorder import __version__
-
 # FLAC holds 24 bits; what was captured in 32 has its value in the upper ones.
 _SUBTYPES = {"int16": "PCM_16", "int32": "PCM_24", "float32": "PCM_24"}
 
@@ -29,6 +27,7 @@ class Tags:
     """Of the first sample, UTC, ISO 8601."""
     comment: str = ""
     """A GUANO block."""
+    software: str = ""
 
 
 def open_flac(target: Any, dtype: str, rate_hz: int, channels: int, tags: Tags) -> Any:
@@ -38,7 +37,6 @@ def open_flac(target: Any, dtype: str, rate_hz: int, channels: int, tags: Tags) 
     """
     subtype = _SUBTYPES.get(dtype, "PCM_16")
     file = soundfile.SoundFile(target, "w", rate_hz, channels, subtype, format="FLAC")
-    file.software = f"birdrec {__version__}"
     for field in fields(tags):
         if value := getattr(tags, field.name):
             setattr(file, field.name, value)

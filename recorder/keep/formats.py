@@ -183,6 +183,11 @@ def cell(name: str, value: Any) -> str:
     return f"'{text}" if text.startswith(_FORMULAS) else text
 
 
+def from_cell(text: str) -> str:
+    """What `cell` was given for this text."""
+    return text[1:] if text[:1] == "'" and text[1:].startswith(_FORMULAS) else text
+
+
 def _temporary(path: Path) -> Path:
     """Short, whatever the name's length."""
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()

@@ -98,6 +98,17 @@ class AudioFile:
         """What the recorder wrote down beside the sound, and in the file's name."""
         return read_notes(self._descriptor, name, str(self._sound.comment or ""))
 
+    def excerpt(self, first_frame: int, frames: int) -> Samples:
+        """Mono float32 [up to frames] from a frame on, without reading what is before it.
+
+        AudioFileError where its format or its damage does not let it.
+        """
+        try:
+            self._sound.seek(first_frame)
+            return self._clean(self._sound.read(frames, dtype="float32", always_2d=True))
+        except (soundfile.SoundFileError, RuntimeError) as error:
+            raise AudioFileError(f"cannot be read from there ({_one_line(error)})") from error
+
     def blocks(self, block_frames: int) -> Iterator[Samples]:
         """Yield mono float32 blocks [up to block_frames] at the file's own rate."""
         pieces: list[Samples] = []

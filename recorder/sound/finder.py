@@ -31,7 +31,7 @@ def find_recordings(paths: Sequence[Path], *, leave_out: Path) -> list[Found]:
     was given, or to what several given paths have in common.
     """
     resolved = [Path(os.path.abspath(path)) for path in paths]
-    root = _root(resolved)
+    root = common_folder(paths)
     found: dict[Path, Found] = {}
     for path in resolved:
         for one in _below(path, Path(os.path.abspath(leave_out))):
@@ -40,9 +40,10 @@ def find_recordings(paths: Sequence[Path], *, leave_out: Path) -> list[Found]:
     return sorted(found.values(), key=lambda one: os.fsencode(one.name))
 
 
-def _root(paths: list[Path]) -> Path:
-    folders = [path if path.is_dir() else path.parent for path in paths]
-    return Path(os.path.commonpath(folders))
+def common_folder(paths: Sequence[Path]) -> Path:
+    """What the names of all recordings below `paths` are relative to."""
+    resolved = [Path(os.path.abspath(path)) for path in paths]
+    return Path(os.path.commonpath([one if one.is_dir() else one.parent for one in resolved]))
 
 
 def _below(path: Path, leave_out: Path) -> Iterator[Found]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from recorder import __version__
 from recorder.keep.flac import Tags
 from recorder.keep.guano import OWN, guano_text
 from recorder.keep.journal import Record
@@ -18,6 +19,7 @@ from recorder.station.options import ListenOptions
 from recorder.station.rows import RunInfo, Times
 
 FOLDER = "recordings"
+SOFTWARE = f"birdrec {__version__}"
 
 MayKeep = Callable[[Frames, int], bool]
 """Told sound and its rate; False when it must not be kept (a person speaks)."""
@@ -95,4 +97,4 @@ class AudioKeeper:
             f"{OWN}|Time Quality": quality,
             f"{OWN}|Device": self._info.device,
         }
-        return Tags(f"{self._info.device}, {start_utc}", start_utc, guano_text(fields))
+        return Tags(f"{self._info.device}, {start_utc}", start_utc, guano_text(fields), SOFTWARE)

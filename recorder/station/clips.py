@@ -19,7 +19,7 @@ from recorder.keep.spool import Spool, SpoolGap
 from recorder.keep.store import Store
 from recorder.sound.clock import utc_seconds
 from recorder.sound.source import Frames
-from recorder.station.audio import MayKeep
+from recorder.station.audio import SOFTWARE, MayKeep
 from recorder.station.options import ListenOptions
 from recorder.station.rows import RowMaker, RunInfo
 
@@ -165,7 +165,7 @@ class ClipKeeper:
             f"{OWN}|Model": self._info.model,
         }
         title = f"{said}, score {record['score']:.2f}"
-        return Tags(title, str(record["start_utc"]), guano_text(fields))
+        return Tags(title, str(record["start_utc"]), guano_text(fields), SOFTWARE)
 
     def _make_room(self, needed_bytes: int, now_utc_s: float | None) -> list[Record]:
         """Lesser clips go for a better one; OSError from the writing when that is not enough."""
