@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from recorder import __version__
 from recorder.detect.bundle import ModelBundle
 from recorder.detect.decide import detected, token_events
-from recorder.detect.mel import CHUNK_S, TOKEN_S
-from recorder.detect.models import Model
+from recorder.detect.mel import CHUNK_S, TOKEN_S, TOKENS_PER_CHUNK
+from recorder.detect.models import AnyPipeline, Model
 from recorder.detect.pipeline import ChunkResult
 from recorder.errors import AudioFileError, ModelError
 from recorder.keep.formats import ChunkRow, DetectionRow, EventRow, ManifestRow
+from recorder.keep.part_file import PartFile
 from recorder.keep.result import FileResult
 from recorder.sound.audiofile import AudioFile
 from recorder.sound.finder import Found
@@ -46,8 +47,13 @@ class FileScanner:
         self._thresholds = thresholds
         self._start = start
 
-    def scan(self, found: Found, progress: Progress = lambda _: None) -> FileResult:
-        """One file, whatever it is: a problem ends in its manifest row, never in an exception."""
+    def scan(
+        self, found: Found, progress: Progress = lambda _: None, part: Path | None = None
+    ) -> FileResult:
+        """One file, whatever it is: a problem ends in its manifest row, never in an exception.
+
+        What is settled of a long one grows in `part`; what is there already is not made again.
+        """
         started = time.monotonic()
         bundle = self._model.bundle
         row = _blank_row(found, bundle)
@@ -55,21 +61,26 @@ class FileScanner:
             status = "skipped" if found.harmless else "failed"
             return FileResult(replace(row, status=status, reason=found.problem))
         try:
-            result = self._analyse(found, row, progress)
+            result = self._analyse(found, row, progress, part)
         except (AudioFileError, ModelError) as error:
             result = FileResult(replace(row, status="failed", reason=str(error)))
         elapsed_s = round(time.monotonic() - started, 3)
         return replace(result, manifest=replace(result.manifest, elapsed_s=elapsed_s))
 
-    def _analyse(self, found: Found, row: ManifestRow, progress: Progress) -> FileResult:
+    def _analyse(
+        self, found: Found, row: ManifestRow, progress: Progress, part: Path | None
+    ) -> FileResult:
         bundle = self._model.bundle
-        pipeline = self._model.pipeline()
-        results: list[ChunkResult] = []
+        growing = PartFile(part, (TOKENS_PER_CHUNK + 1) * bundle.outputs)
+        results, pipeline = self._resumed(growing)
         with AudioFile(found.path) as sound:
             notes = with_start(sound.notes(found.name), self._start)
             resampler = StreamResampler(sound.sample_rate_hz, bundle.sample_rate_hz)
             for block in sound.blocks(_BLOCK_S * sound.sample_rate_hz):
-                results += pipeline.push(resampler.push(block))
+                settled = pipeline.push(resampler.push(block))
+                if self._model.resumption is not None:
+                    growing.append(_packed(settled, bundle.outputs))
+                results += settled
                 progress(len(block) / max(sound.frames or 0, sound.frames_read))
         results += pipeline.push(resampler.finish())
         results += pipeline.finish()
@@ -80,6 +91,29 @@ class FileScanner:
         return _rows(
             found.name, results, manifest, heard_s, bundle=bundle, thresholds=self._thresholds
         )
+
+    def _resumed(self, part: PartFile) -> tuple[list[ChunkResult], AnyPipeline]:
+        """(what is settled already, the pipeline that goes on from there)."""
+        resumption, outputs = self._model.resumption, self._model.bundle.outputs
+        if resumption is None:
+            return [], self._model.pipeline()
+        rows, window = part.read(), 0
+        while resumption.settled_before(window + 1) <= len(rows):
+            window += 1
+        known = rows[: resumption.settled_before(window)]
+        part.cut(len(known))
+        results = [
+            ChunkResult(index, row[:outputs], row[outputs:].reshape(TOKENS_PER_CHUNK, outputs))
+            for index, row in enumerate(known)
+        ]
+        return results, resumption.pipeline(window)
+
+
+def _packed(settled: list[ChunkResult], outputs: int) -> Floats:
+    """[chunks, 17 * outputs]: the chunk's scores, then those of its tokens."""
+    if not settled:
+        return np.empty((0, (TOKENS_PER_CHUNK + 1) * outputs), np.float32)
+    return np.stack([np.concatenate([one.scores, one.token_scores.ravel()]) for one in settled])
 
 
 def _blank_row(found: Found, bundle: ModelBundle) -> ManifestRow:

@@ -145,7 +145,8 @@ def _results(
         waiting: deque[tuple[Found, Callable[[], FileResult]]] = deque()
         for one in found:
             kept = done.get(one.path, one.name) if options.resume and not one.problem else None
-            waiting.append((one, scanners.submit(one, kept, report)))
+            part = _part(done, one) if options.resume and kept is None else None
+            waiting.append((one, scanners.submit(one, kept, report, part)))
             if len(waiting) >= scanners.ahead:
                 yield _kept(done, *waiting.popleft())
         while waiting:
@@ -180,17 +181,17 @@ class _Scanners:
             self._pool.shutdown(cancel_futures=True)
 
     def submit(
-        self, one: Found, kept: FileResult | None, report: Reporter
+        self, one: Found, kept: FileResult | None, report: Reporter, part: Path | None
     ) -> Callable[[], FileResult]:
         """A call that returns the result, waiting for it or making it."""
         size = _size(one)
         if kept is not None:
             return lambda: _advanced(kept, report, size)
         if self._pool is not None:
-            future: Future[FileResult] = self._pool.submit(_in_worker, *self._arguments, one)
+            future: Future[FileResult] = self._pool.submit(_in_worker, *self._arguments, one, part)
             return lambda: _advanced(future.result(), report, size)
         scanner = _scanner(*self._arguments)
-        return lambda: scanner.scan(one, lambda share: report.advance(share * size))
+        return lambda: scanner.scan(one, lambda share: report.advance(share * size), part)
 
 
 def _advanced(result: FileResult, report: Reporter, size: int) -> FileResult:
@@ -206,9 +207,21 @@ def _scanner(bundle_path: Path, threshold: float | None, precision: str, start: 
 
 
 def _in_worker(
-    bundle_path: Path, threshold: float | None, precision: str, start: str, one: Found
+    bundle_path: Path,
+    threshold: float | None,
+    precision: str,
+    start: str,
+    one: Found,
+    part: Path | None,
 ) -> FileResult:
-    return _scanner(bundle_path, threshold, precision, start).scan(one)
+    return _scanner(bundle_path, threshold, precision, start).scan(one, part=part)
+
+
+def _part(done: DoneFiles, one: Found) -> Path | None:
+    try:
+        return None if one.problem else done.part(one.path, one.name)
+    except OSError:
+        return None
 
 
 def _size(one: Found) -> int:

@@ -96,16 +96,24 @@ class TokenStream:
     """Log-mel frames in, tokens out, in tiles of any size with the exact halo around them."""
 
     def __init__(
-        self, networks: Networks, tile_tokens: int, *, first_tile_tokens: int | None = None
+        self,
+        networks: Networks,
+        tile_tokens: int,
+        *,
+        first_tile_tokens: int | None = None,
+        tokens_before: int = 0,
     ) -> None:
-        """The first tile may be shorter, so that the next ones end with the chunks."""
+        """The first tile may be shorter, so that the next ones end with the chunks.
+
+        The first `tokens_before` tokens of frames, a halo at most, are known: they are context.
+        """
         self._networks = networks
         self._tile = tile_tokens
         self._next_tile = first_tile_tokens or tile_tokens
         self._halo = networks.bundle.halo_tokens
         bands = networks.bundle.mel.mel_bands
         self._frames: Floats = np.empty((0, bands), np.float32)
-        self._before = 0
+        self._before = tokens_before
         """How many of the tokens held have been encoded already: the halo to the left."""
 
     def push(self, log_mel: Floats) -> list[Floats]:

@@ -23,6 +23,7 @@ from recorder.detect.pipeline import ChunkResult, Pipeline
 from recorder.detect.precision import check_precision, choose_precision
 from recorder.detect.rolling import Heard, RollingPipeline
 from recorder.detect.rolling_classifier import RollingClassifier
+from recorder.detect.window import settled_before
 from recorder.errors import ModelError
 
 AS_EXPORTED = "as exported"
@@ -60,6 +61,16 @@ class Rolling(Protocol):
 
 
 @dataclass(frozen=True)
+class Resumption:
+    """How a long recording goes on that was interrupted, with the same bits."""
+
+    pipeline: Callable[[int], AnyPipeline]
+    """As `Model.pipeline`, but with results from a window on, counted from 0."""
+    settled_before: Callable[[int], int]
+    """How many chunks are settled when that window opens."""
+
+
+@dataclass(frozen=True)
 class Model:
     """A bundle's graphs, loaded once for any number of recordings."""
 
@@ -68,6 +79,8 @@ class Model:
     """For one recording, from its first sample."""
     rolling: Callable[[], Rolling]
     """For one microphone, from its first sample; ModelError when its head cannot slide."""
+    resumption: Resumption | None = None
+    """None where nothing is gained: no ten minutes of context have to be heard again."""
 
 
 def read_model(path: Path) -> ModelBundle:
@@ -103,4 +116,12 @@ def load_model(bundle: ModelBundle, precision: str = "auto") -> Model:
         )
     assert isinstance(bundle, Bundle)
     networks = Networks(bundle, precision=precision)
-    return Model(bundle, lambda: Pipeline(networks), lambda: RollingPipeline(networks))
+    return Model(
+        bundle,
+        lambda: Pipeline(networks),
+        lambda: RollingPipeline(networks),
+        Resumption(
+            lambda window: Pipeline(networks, first_window=window),
+            lambda window: settled_before(window, bundle.window_tokens, bundle.hop_tokens),
+        ),
+    )

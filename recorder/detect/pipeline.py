@@ -19,7 +19,7 @@ from recorder.detect.mel import (
     LogMelStream,
 )
 from recorder.detect.postprocess import chunk_probabilities, gated, recurrent, sigmoid
-from recorder.detect.window import SettledWindows
+from recorder.detect.window import SettledWindows, settled_before
 from recorder.errors import ModelError
 
 Floats = NDArray[np.float32]
@@ -44,34 +44,44 @@ class ChunkResult:
 class Pipeline:
     """One recording, from its first sample to its last."""
 
-    def __init__(self, networks: Networks, *, tile_tokens: int = _TILE_TOKENS) -> None:
+    def __init__(
+        self, networks: Networks, *, tile_tokens: int = _TILE_TOKENS, first_window: int = 0
+    ) -> None:
+        """With `first_window` a recording goes on that was interrupted: all of its samples are
+        pushed again, the results are those from `settled_before(first_window)` on, the same bits
+        as without the interruption (windows begin where tiles begin)."""
         bundle = networks.bundle
         self._bundle = bundle
         self._mel = LogMelStream(bundle.mel)
-        self._tokens = TokenStream(networks, tile_tokens)
+        first_token = first_window * bundle.hop_tokens
+        known = min(bundle.halo_tokens, first_token)
+        self._tokens = TokenStream(networks, tile_tokens, tokens_before=known)
+        self._skipped = (first_token - known) * TOKEN_SAMPLES
         self._windows = SettledWindows(
             networks.window_head,
             self._score,
             window_tokens=bundle.window_tokens,
             hop_tokens=bundle.hop_tokens,
+            first_window=first_window,
         )
         self._samples = 0
-        self._chunks = 0
+        self._chunks = settled_before(first_window, bundle.window_tokens, bundle.hop_tokens)
 
     def push(self, samples: Floats) -> list[ChunkResult]:
         """Take mono samples at 32 kHz; return the chunks that settled with them.
 
         Raises ModelError when the net returns NaN: that must never pass for "no bird".
         """
+        needed = samples[max(0, self._skipped - self._samples) :]
         self._samples += len(samples)
-        return self._settle(self._tokens.push(self._mel.push(samples)))
+        return self._settle(self._tokens.push(self._mel.push(needed)))
 
     def finish(self) -> list[ChunkResult]:
         """The recording ends: pad its last chunk with silence and settle what is left."""
         if self._samples == 0:
             return []
         chunks = -(-self._samples // CHUNK_SAMPLES)
-        frames = self._mel.finish(chunks * CHUNK_SAMPLES // TOKEN_SAMPLES)
+        frames = self._mel.finish((chunks * CHUNK_SAMPLES - self._skipped) // TOKEN_SAMPLES)
         results = self._settle(self._tokens.push(frames))
         results += self._settle(self._tokens.finish())
         return results + list(self._results(self._windows.finish()))

@@ -46,6 +46,13 @@ def _limit(left: int, right: int, window_tokens: int) -> int:
     return (middle_twice - TOKENS_PER_CHUNK) // (2 * TOKENS_PER_CHUNK) + 1
 
 
+def settled_before(window: int, window_tokens: int, hop_tokens: int) -> int:
+    """How many chunks are settled when the window of this number opens, counted from 0."""
+    if window == 0:
+        return 0
+    return _limit((window - 1) * hop_tokens, window * hop_tokens, window_tokens)
+
+
 class SettledWindows:
     """Tokens arrive, settled logits leave: one pass of the head for each window.
 
@@ -60,18 +67,18 @@ class SettledWindows:
         *,
         window_tokens: int,
         hop_tokens: int,
+        first_window: int = 0,
     ) -> None:
+        """`first_window` is where an interrupted recording goes on: see `settled_before`."""
         self._attend = attend
         self._score = score
         self._window = window_tokens
         self._hop = hop_tokens
         self._held: list[Floats] = []
-        self._held_from = 0
-        self._tokens = 0
-        self._next_start = 0
+        self._held_from = self._tokens = self._next_start = first_window * hop_tokens
         self._waiting: tuple[int, Floats, Floats] | None = None
         """A window scored but not settled to its end: how far depends on what follows."""
-        self._settled_chunks = 0
+        self._settled_chunks = settled_before(first_window, window_tokens, hop_tokens)
 
     def push(self, tokens: Floats) -> Iterator[tuple[Floats, Floats]]:
         """Take [tokens, width]; yield (chunk scores, token logits) of chunks that settled."""

@@ -58,6 +58,11 @@ class DoneFiles:
             return
         with written(self._place(path, result.manifest.path)) as stream:
             json.dump(_to_json(result), stream)
+        self.part(path, result.manifest.path).unlink(missing_ok=True)
+
+    def part(self, path: Path, name: str) -> Path:
+        """Where what is known of a recording grows while it is analysed; OSError if it is gone."""
+        return self._place(path, name).with_suffix(".part")
 
     def _place(self, path: Path, name: str) -> Path:
         status = path.stat()
