@@ -1,9 +1,9 @@
 """The encoder in 8-bit integers: a second graph beside the first, to pass the gate (`export.gate`).
 
 Static quantization in QDQ form: weights int8 per output channel, activations uint8 with the range
-that they had on real recordings (the smallest and the largest; percentiles are no safe default).
-The front of the encoder, which takes the background from the log-mel, the tokens and the head stay
-float.
+that they had on real recordings (the smallest and the largest; a percentile is finer, and no safe
+default). The front of the encoder, which takes the background from the log-mel, the tokens and the
+head stay float.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ from recorder.sound.finder import find_recordings
 
 Floats = NDArray[np.float32]
 
+WHOLE_RANGE = 100.0
+"""Percentile: nothing is cut off."""
+SMALLEST_PERCENTILE = 99.0
 _TILE_TOKENS = 108
 _TILES = 120
 """Of 34 s: an hour of sound, evenly from all recordings."""
@@ -52,17 +55,27 @@ _HALVED = ("blocks.", "classify.")
 
 
 def quantize(
-    bundle: Bundle, sound: list[Path], out: Path, *, small: bool = False
+    bundle: Bundle,
+    sound: list[Path],
+    out: Path,
+    *,
+    small: bool = False,
+    percentile: float = WHOLE_RANGE,
+    first_float: bool = False,
 ) -> tuple[Bundle, list[str]]:
     """Write the bundle `out`: this one with an int8 encoder, calibrated on recordings in `sound`.
 
     `small` leaves the float encoder out and keeps the head's matrices in half precision. The int8
     encoder has not passed the gate then: the recorder takes it only when it is told to, or when it
-    is all there is. Returns the new bundle and the operators that stayed float. UsageError when
-    `out` exists, or nothing can be calibrated on.
+    is all there is. Activations beyond the `percentile` of their absolute values are cut off, which
+    makes the steps of the others finer; `first_float` leaves the first convolution, whose input is
+    the log-mel itself, in floats. Returns the new bundle and the operators that stayed float.
+    UsageError when `out` exists, or nothing can be calibrated on.
     """
     if "fp32" not in bundle.precisions:
         raise UsageError(f"{bundle.path} has no fp32 encoder to make an int8 one of")
+    if not SMALLEST_PERCENTILE <= percentile <= WHOLE_RANGE:
+        raise UsageError(f"--percentile {percentile}: use {SMALLEST_PERCENTILE:g} to 100")
     if out.exists():
         raise UsageError(f"--out {out} exists already: choose another name")
     tiles = list(_tiles(bundle, sound))
@@ -70,7 +83,7 @@ def quantize(
     shutil.rmtree(new, ignore_errors=True)
     shutil.copytree(bundle.path, new)
     encoder = new / ENCODER_FILES["int8"]
-    _quantize(bundle.encoder_path(), encoder, tiles)
+    _quantize(bundle.encoder_path(), encoder, tiles, percentile=percentile, first_float=first_float)
     floats = float_operators(encoder)
     details = json.loads((new / "model.json").read_text(encoding="utf-8"))
     details["name"] = out.name
@@ -78,10 +91,12 @@ def quantize(
         # Of another encoder.
         (new / name).unlink(missing_ok=True)
         details["files"].pop(name, None)
+    whole = percentile == WHOLE_RANGE
+    ranges = "smallest and largest" if whole else f"percentile {percentile:g}"
     details["encoder"]["int8"] = {
         "weights": "int8, per channel",
         "activations": "uint8",
-        "calibrated_on": f"{len(tiles)} tiles of {_TILE_TOKENS} tokens, smallest and largest",
+        "calibrated_on": f"{len(tiles)} tiles of {_TILE_TOKENS} tokens, {ranges}",
         "float_operators": floats,
         "gate": "not run",
     }
@@ -130,13 +145,19 @@ class _Tiles(CalibrationDataReader):  # type: ignore[misc]
         return None if tile is None else {"log_mel": tile}
 
 
-def _quantize(source: Path, target: Path, tiles: list[Floats]) -> None:
+def _quantize(
+    source: Path, target: Path, tiles: list[Floats], *, percentile: float, first_float: bool
+) -> None:
+    whole = percentile == WHOLE_RANGE
+    method = CalibrationMethod.MinMax if whole else CalibrationMethod.Percentile
+    options = {} if whole else {"CalibPercentile": percentile, "SymmetricCalibration": False}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         nodes = onnx.load(str(prepared)).graph.node
-        first = next(place for place, node in enumerate(nodes) if node.op_type == "Conv")
+        convolutions = [place for place, node in enumerate(nodes) if node.op_type == "Conv"]
+        first = convolutions[1 if first_float else 0]
         quantize_static(
             str(prepared),
             str(target),
@@ -146,7 +167,8 @@ def _quantize(source: Path, target: Path, tiles: list[Floats]) -> None:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_quantize=[one.name for one in nodes[first:] if one.op_type in _INTEGER],
-            calibrate_method=CalibrationMethod.MinMax,
+            calibrate_method=method,
+            extra_options=options,
         )
     model = onnx.load(str(target))
     _keep_tokens_float(model.graph)
