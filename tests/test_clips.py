@@ -31,7 +31,7 @@ def dawn(tmp_path_factory: pytest.TempPathFactory, birdlike: MakeSound) -> Path:
 def listen(birdrec: Birdrec, dawn: Path, out: Path, *more: object) -> None:
     done = birdrec(
         "listen", "--replay", dawn, "--speed", "max", "--out", out, "--keep-audio", "clips",
-        "--threshold", "0.1", "--min-free-mb", "1", *more,
+        "--threshold", "0.01", "--min-free-mb", "1", *more,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
@@ -125,7 +125,7 @@ def test_a_disk_without_room_stops_clips_alone(
     more_than_free_mb = free.f_bavail * free.f_frsize // 1_000_000
     done = birdrec(
         "listen", "--replay", dawn, "--speed", "max", "--out", tmp_path, "--keep-audio", "clips",
-        "--threshold", "0.1", "--min-free-mb", more_than_free_mb,
+        "--threshold", "0.01", "--min-free-mb", more_than_free_mb,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = read_lines(tmp_path / "detections.jsonl")
@@ -213,7 +213,7 @@ def test_a_kill_among_clips_leaves_each_row_its_clip(
         child = subprocess.Popen(
             [
                 sys.executable, "-m", "recorder.cli", "listen", "--replay", str(dawn), "--speed",
-                "max", "--out", str(out), "--keep-audio", "clips", "--threshold", "0.1",
+                "max", "--out", str(out), "--keep-audio", "clips", "--threshold", "0.01",
                 "--min-free-mb", "1", "--json",
             ],
             stdout=subprocess.PIPE,
