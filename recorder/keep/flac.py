@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 from contextlib import suppress
@@ -13,6 +12,8 @@ from typing import Any
 
 import soundfile
 from numpy.typing import NDArray
+
+from recorder.keep.disk import sync_folder
 
 # FLAC holds 24 bits; what was captured in 32 has its value in the upper ones.
 _SUBTYPES = {"int16": "PCM_16", "int32": "PCM_24", "float32": "PCM_24"}
@@ -68,30 +69,8 @@ PART = ".part"
 """Ends the name of a file that is being written."""
 
 
-def sync_folder(folder: Path) -> None:
-    """Return when the names in it are on the disk; OSError."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def utc_stem(utc_s: float) -> str:
     """A time for a file's name: the same length for all, in the order of time, never twice an
     hour as local time is."""
     when = datetime.fromtimestamp(round(utc_s, 3), UTC)
     return f"{when:%Y%m%dT%H%M%S}.{when.microsecond // 1000:03d}Z"
-
-
-def ensure_free(folder: Path, needed_bytes: int, min_free_bytes: int) -> None:
-    """OSError when so much more would leave less free than that."""
-    missing = missing_bytes(folder, needed_bytes, min_free_bytes)
-    if missing > 0:
-        raise OSError(errno.ENOSPC, f"less than {min_free_bytes / 1e6:.0f} MB would be left free")
-
-
-def missing_bytes(folder: Path, needed_bytes: int, min_free_bytes: int) -> int:
-    """So much must be freed in the folder's file system before; 0 or less when there is room."""
-    free = os.statvfs(folder)
-    return min_free_bytes + needed_bytes - free.f_bavail * free.f_frsize

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from recorder.keep.disk import sync_folder
+
 Record = dict[str, Any]
 
 LEDGER = "ledger"
@@ -35,7 +37,7 @@ class Journal:
         if self.cut_bytes:
             os.ftruncate(self._descriptor, self.bytes)
             os.fsync(self._descriptor)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         self._unsynced = False
 
     def append(self, records: Iterable[Record]) -> None:
@@ -101,11 +103,3 @@ def _parsed(line: bytes) -> Record | None:
     except ValueError:
         return None
     return record if isinstance(record, dict) else None
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +53,3 @@ class PartFile:
             self._rows += len(rows)
         except OSError:
             self._path = None
-
-    def remove(self) -> None:
-        """It is not needed any more."""
-        if self._path is not None:
-            with suppress(OSError):
-                self._path.unlink(missing_ok=True)

@@ -10,7 +10,8 @@ from typing import Any
 import soundfile
 from numpy.typing import NDArray
 
-from recorder.keep.flac import PART, Tags, ensure_free, open_flac, utc_stem
+from recorder.keep.disk import ensure_free
+from recorder.keep.flac import PART, Tags, open_flac, utc_stem
 from recorder.keep.retention import Kept
 
 _STEM = "%Y%m%dT%H%M%S.%fZ"

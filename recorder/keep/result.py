@@ -56,9 +56,14 @@ class DoneFiles:
     def put(self, path: Path, result: FileResult) -> None:
         if result.scores is None:
             return
-        with written(self._place(path, result.manifest.path)) as stream:
+        try:
+            place = self._place(path, result.manifest.path)
+        except OSError:
+            # It vanished after it was analysed: there is nothing to find this result for.
+            return
+        with written(place) as stream:
             json.dump(_to_json(result), stream)
-        self.part(path, result.manifest.path).unlink(missing_ok=True)
+        place.with_suffix(".part").unlink(missing_ok=True)
 
     def part(self, path: Path, name: str) -> Path:
         """Where what is known of a recording grows while it is analysed; OSError if it is gone."""

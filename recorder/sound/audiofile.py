@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Generator, Iterator
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -169,13 +170,13 @@ class AudioFile:
         FLAC says where each of its frames belongs; in other formats nothing does.
         """
         try:
-            frames = FlacFrames(self._descriptor)
+            frames = self._flac_frames
         except (ValueError, OSError):
             return False
         for number in range(frames.number_at(self.frames_read), len(frames.starts)):
             start = frames.starts[number]
-            decoder = _Forwards(frames.from_frame(number), closefd=False)
             try:
+                decoder = _Forwards(frames.from_frame(number), closefd=False)
                 piece = decoder.read(_STEP_FRAMES, dtype="float32", always_2d=True)
             except (soundfile.SoundFileError, RuntimeError):
                 continue
@@ -189,6 +190,11 @@ class AudioFile:
             yield self._clean(piece)
             return True
         return False
+
+    @cached_property
+    def _flac_frames(self) -> FlacFrames:
+        """Made once, however many holes there are."""
+        return FlacFrames(self._descriptor)
 
     def _silence(self, count: int) -> Iterator[Samples]:
         if count <= 0:

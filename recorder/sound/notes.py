@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 
 _LARGEST_CHUNK_BYTES = 1 << 20
 _NAME_TIME = re.compile(
@@ -174,4 +174,4 @@ def _number(text: str | None) -> float | None:
 def _iso(time: datetime) -> str:
     """To the millisecond where it has any; UTC as Z."""
     text = time.isoformat(timespec="milliseconds" if time.microsecond else "seconds")
-    return text.removesuffix("+00:00") + "Z" if time.tzinfo == UTC else text.replace("+00:00", "Z")
+    return text.replace("+00:00", "Z")

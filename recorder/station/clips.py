@@ -10,7 +10,8 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from recorder.detect.mel import CHUNK_S
-from recorder.keep.flac import Tags, missing_bytes, utc_stem, write_flac
+from recorder.keep.disk import missing_bytes
+from recorder.keep.flac import Tags, utc_stem, write_flac
 from recorder.keep.guano import OWN, guano_text
 from recorder.keep.journal import Record
 from recorder.keep.kept_files import thin
