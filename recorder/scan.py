@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import platform
 import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import soundfile
+from numpy.typing import NDArray
 
 from recorder import __version__
+from recorder.crew.local import LocalCrew
+from recorder.crew.shared_file import SharedFile
+from recorder.crew.tasks import Crew, Settings, scanner
 from recorder.detect.bundle import DEFAULT_BUNDLE, ModelBundle
 from recorder.detect.decide import thresholds
-from recorder.detect.models import load_model, precision_of, read_model
+from recorder.detect.models import precision_of, read_model
 from recorder.detect.precision import check_precision
 from recorder.errors import EXIT_OK, EXIT_SOME_FAILED, NothingToDoError, UsageError
 from recorder.keep.formats import FORMATS, make_writable, write_json
 from recorder.keep.outputs import ScanOutputs
 from recorder.keep.result import DoneFiles, FileResult
-from recorder.onefile import FileScanner
 from recorder.sound.finder import Found, common_folder, find_recordings
 from recorder.sound.notes import Notes, with_start
 from recorder.ui import Reporter, Tally, reporter
 
+Floats = NDArray[np.float32]
+
 _STATUSES = ("analysed", "repaired", "partial", "failed", "skipped")
 _AHEAD = 4
-"""Files handed out per worker before the first must be back: bounds what waits in memory."""
+"""Tasks handed out per worker before the first must be back: bounds what waits in memory."""
 
 
 @dataclass(frozen=True)
@@ -138,83 +141,65 @@ def _results(
     options: ScanOptions, bundle: ModelBundle, found: list[Found], report: Reporter
 ) -> Iterator[FileResult]:
     """The result of each file, in order: kept from before, or made now."""
-    limits = thresholds(bundle, options.threshold).tolist()
-    settings = f"{bundle.sha256}|{options.precision}|{__version__}|{limits}|{options.start}"
-    done = DoneFiles(options.out / ".done", settings)
-    with _Scanners(options, bundle) as scanners:
-        waiting: deque[tuple[Found, Callable[[], FileResult]]] = deque()
+    limits = thresholds(bundle, options.threshold)
+    words = f"{bundle.sha256}|{options.precision}|{__version__}|{limits.tolist()}|{options.start}"
+    done = DoneFiles(options.out / ".done", words)
+    settings = Settings(bundle.path, options.threshold, options.precision, options.start)
+    waiting: deque[tuple[_Job, int]] = deque()
+    with _crew(options) as crew:
         for one in found:
-            kept = done.get(one.path, one.name) if options.resume and not one.problem else None
-            part = _part(done, one) if options.resume and kept is None else None
-            waiting.append((one, scanners.submit(one, kept, report, part)))
-            if len(waiting) >= scanners.ahead:
-                yield _kept(done, *waiting.popleft())
+            job = _Job(one, _size(one), done, resume=options.resume)
+            tasks = job.begin(crew, settings, bundle, limits)
+            waiting.append((job, tasks))
+            ahead = 0 if crew is None else crew.workers * _AHEAD
+            while waiting and sum(tasks for _, tasks in waiting) > ahead:
+                yield waiting.popleft()[0].result(report)
         while waiting:
-            yield _kept(done, *waiting.popleft())
+            yield waiting.popleft()[0].result(report)
 
 
-def _kept(done: DoneFiles, one: Found, get: Callable[[], FileResult]) -> FileResult:
-    result = get()
-    done.put(one.path, result)
-    return result
+class _Job:
+    """One file on its way from being found to its result."""
 
+    def __init__(self, one: Found, size: int, done: DoneFiles, *, resume: bool) -> None:
+        self._one, self._size, self._done = one, size, done
+        self._part = _part(done, one)
+        self._resume = resume
+        self._get: Callable[[Reporter], FileResult]
 
-class _Scanners:
-    """Analyses in this process, or in several others."""
-
-    def __init__(self, options: ScanOptions, bundle: ModelBundle) -> None:
-        self._arguments = (bundle.path, options.threshold, options.precision, options.start)
-        self.ahead = 1 if options.workers == 1 else options.workers * _AHEAD
-        self._pool: ProcessPoolExecutor | None = None
-        self._workers = options.workers
-
-    def __enter__(self) -> _Scanners:
-        if self._workers > 1:
-            self._pool = ProcessPoolExecutor(
-                self._workers,
-                mp_context=multiprocessing.get_context("spawn"),
-            )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-    def submit(
-        self, one: Found, kept: FileResult | None, report: Reporter, part: Path | None
-    ) -> Callable[[], FileResult]:
-        """A call that returns the result, waiting for it or making it."""
-        size = _size(one)
+    def begin(
+        self, crew: Crew | None, settings: Settings, bundle: ModelBundle, limits: Floats
+    ) -> int:
+        """Have it analysed, if it has to be; return how many tasks it waits for."""
+        one, part = self._one, self._part if self._resume else None
+        kept = self._done.get(one.path, one.name) if part is not None else None
         if kept is not None:
-            return lambda: _advanced(kept, report, size)
-        if self._pool is not None:
-            future: Future[FileResult] = self._pool.submit(_in_worker, *self._arguments, one, part)
-            return lambda: _advanced(future.result(), report, size)
-        scanner = _scanner(*self._arguments)
-        return lambda: scanner.scan(one, lambda share: report.advance(share * size), part)
+            self._get = lambda report: self._kept(kept, report)
+            return 1
+        if crew is None:
+            self._get = lambda report: scanner(settings).scan(one, self._progress(report), part)
+            return 1
+        shared = SharedFile(crew, settings, one, bundle=bundle, thresholds=limits, part=part)
+        self._get = lambda report: shared.result(self._progress(report))
+        return shared.tasks
+
+    def result(self, report: Reporter) -> FileResult:
+        """Wait for it, or make it; and keep it."""
+        result = self._get(report)
+        self._done.put(self._one.path, result, self._part)
+        return result
+
+    def _progress(self, report: Reporter) -> Callable[[float], None]:
+        return lambda share: report.advance(share * self._size)
+
+    def _kept(self, kept: FileResult, report: Reporter) -> FileResult:
+        report.advance(self._size)
+        return kept
 
 
-def _advanced(result: FileResult, report: Reporter, size: int) -> FileResult:
-    report.advance(size)
-    return result
-
-
-@lru_cache(maxsize=1)
-def _scanner(bundle_path: Path, threshold: float | None, precision: str, start: str) -> FileScanner:
-    bundle = read_model(bundle_path)
-    limits = thresholds(bundle, threshold)
-    return FileScanner(load_model(bundle, precision), limits, start=start)
-
-
-def _in_worker(
-    bundle_path: Path,
-    threshold: float | None,
-    precision: str,
-    start: str,
-    one: Found,
-    part: Path | None,
-) -> FileResult:
-    return _scanner(bundle_path, threshold, precision, start).scan(one, part=part)
+def _crew(options: ScanOptions) -> AbstractContextManager[Crew | None]:
+    """Those who analyse; None = this process alone."""
+    return LocalCrew(options.workers) if options.workers > 1 else nullcontext()
 
 
 def _part(done: DoneFiles, one: Found) -> Path | None:

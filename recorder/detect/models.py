@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -62,12 +63,15 @@ class Rolling(Protocol):
 
 @dataclass(frozen=True)
 class Resumption:
-    """How a long recording goes on that was interrupted, with the same bits."""
+    """How a long recording goes on that was interrupted, or is shared out, with the same bits."""
 
-    pipeline: Callable[[int], AnyPipeline]
-    """As `Model.pipeline`, but with results from a window on, counted from 0."""
-    settled_before: Callable[[int], int]
-    """How many chunks are settled when that window opens."""
+    bundle: Bundle
+    pipeline: Callable[..., Pipeline]
+    """As `Model.pipeline`, with `first_window`, `stop_window` and `first_sample` of `Pipeline`."""
+
+    def settled_before(self, window: int) -> int:
+        """How many chunks are settled when a window opens, counted from 0."""
+        return settled_before(window, self.bundle.window_tokens, self.bundle.hop_tokens)
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,5 @@ def load_model(bundle: ModelBundle, precision: str = "auto") -> Model:
         bundle,
         lambda: Pipeline(networks),
         lambda: RollingPipeline(networks),
-        Resumption(
-            lambda window: Pipeline(networks, first_window=window),
-            lambda window: settled_before(window, bundle.window_tokens, bundle.hop_tokens),
-        ),
+        Resumption(bundle, partial(Pipeline, networks)),
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from recorder.detect.bundle import Bundle
 from recorder.detect.inference import Networks, TokenStream
 from recorder.detect.mel import (
     CHUNK_SAMPLES,
@@ -41,31 +42,51 @@ class ChunkResult:
     """Probability of each output at each token, [16, outputs]."""
 
 
+def needs_from_sample(bundle: Bundle, first_window: int) -> int:
+    """The first sample of a recording that a pipeline from this window on looks at."""
+    first_token = first_window * bundle.hop_tokens
+    return (first_token - min(bundle.halo_tokens, first_token)) * TOKEN_SAMPLES
+
+
 class Pipeline:
     """One recording, from its first sample to its last."""
 
     def __init__(
-        self, networks: Networks, *, tile_tokens: int = _TILE_TOKENS, first_window: int = 0
+        self,
+        networks: Networks,
+        *,
+        tile_tokens: int = _TILE_TOKENS,
+        first_window: int = 0,
+        stop_window: int | None = None,
+        first_sample: int = 0,
     ) -> None:
-        """With `first_window` a recording goes on that was interrupted: all of its samples are
-        pushed again, the results are those from `settled_before(first_window)` on, the same bits
-        as without the interruption (windows begin where tiles begin)."""
+        """With `first_window` a recording goes on that was interrupted, or that others analyse
+        up to there: the results are those from `settled_before(first_window)` on, the same bits
+        as of the whole (windows begin where tiles begin). Then the first sample pushed may be a
+        later one of the recording, up to that of `needs_from_sample`. With `stop_window` they end
+        before those of that window, and `over` tells when."""
         bundle = networks.bundle
         self._bundle = bundle
         self._mel = LogMelStream(bundle.mel)
         first_token = first_window * bundle.hop_tokens
         known = min(bundle.halo_tokens, first_token)
         self._tokens = TokenStream(networks, tile_tokens, tokens_before=known)
-        self._skipped = (first_token - known) * TOKEN_SAMPLES
+        self._skipped = needs_from_sample(bundle, first_window)
         self._windows = SettledWindows(
             networks.window_head,
             self._score,
             window_tokens=bundle.window_tokens,
             hop_tokens=bundle.hop_tokens,
             first_window=first_window,
+            stop_window=stop_window,
         )
-        self._samples = 0
+        self._samples = first_sample
         self._chunks = settled_before(first_window, bundle.window_tokens, bundle.hop_tokens)
+
+    @property
+    def over(self) -> bool:
+        """All that was asked for is settled."""
+        return self._windows.over
 
     def push(self, samples: Floats) -> list[ChunkResult]:
         """Take mono samples at 32 kHz; return the chunks that settled with them.

@@ -68,8 +68,10 @@ class SettledWindows:
         window_tokens: int,
         hop_tokens: int,
         first_window: int = 0,
+        stop_window: int | None = None,
     ) -> None:
-        """`first_window` is where an interrupted recording goes on: see `settled_before`."""
+        """`first_window` is where a recording goes on that others have begun, and `stop_window`
+        the one at which others go on: see `settled_before`."""
         self._attend = attend
         self._score = score
         self._window = window_tokens
@@ -79,14 +81,23 @@ class SettledWindows:
         self._waiting: tuple[int, Floats, Floats] | None = None
         """A window scored but not settled to its end: how far depends on what follows."""
         self._settled_chunks = settled_before(first_window, window_tokens, hop_tokens)
+        self._stop_start = None if stop_window is None else stop_window * hop_tokens
+
+    @property
+    def over(self) -> bool:
+        """Everything before `stop_window` is settled: what follows is not needed."""
+        return self._next_start == self._stop_start
 
     def push(self, tokens: Floats) -> Iterator[tuple[Floats, Floats]]:
         """Take [tokens, width]; yield (chunk scores, token logits) of chunks that settled."""
         self._held.append(tokens)
         self._tokens += len(tokens)
-        while self._tokens - self._next_start >= self._window:
+        while self._tokens - self._next_start >= self._window and not self.over:
             yield from self._open(self._next_start, self._next_start + self._window)
             self._next_start += self._hop
+            if self.over:
+                last = self._next_start - self._hop
+                yield from self._settle_until(_limit(last, self._next_start, self._window))
 
     def finish(self) -> Iterator[tuple[Floats, Floats]]:
         """The recording ended after whole chunks: settle all that is left."""

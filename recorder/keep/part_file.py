@@ -53,3 +53,31 @@ class PartFile:
             self._rows += len(rows)
         except OSError:
             self._path = None
+
+
+def load_piece(path: Path | None, columns: int) -> Floats | None:
+    """Rows [chunks, columns] that were kept whole; None where there are none."""
+    if path is None:
+        return None
+    try:
+        rows = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    fits = rows.dtype == np.float32 and rows.ndim == 2 and rows.shape[1] == columns
+    return rows if fits else None
+
+
+def save_piece(path: Path | None, rows: Floats) -> None:
+    """Keep rows whole or not at all; a disk that takes none only makes a resumption longer."""
+    if path is None or path.exists():
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        with temporary.open("wb") as stream:
+            np.save(stream, rows)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError:
+        return

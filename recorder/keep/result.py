@@ -53,17 +53,20 @@ class DoneFiles:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def put(self, path: Path, result: FileResult) -> None:
-        if result.scores is None:
+    def put(self, path: Path, result: FileResult, part: Path | None) -> None:
+        """Keep a result, if the file is still the one that `part` was asked for."""
+        if result.scores is None or part is None:
             return
         try:
             place = self._place(path, result.manifest.path)
         except OSError:
             # It vanished after it was analysed: there is nothing to find this result for.
             return
-        with written(place) as stream:
-            json.dump(_to_json(result), stream)
-        place.with_suffix(".part").unlink(missing_ok=True)
+        if place.with_suffix(".part") == part:
+            with written(place) as stream:
+                json.dump(_to_json(result), stream)
+        for piece in (part, *self._folder.glob(f"{part.stem}.*.npy")):
+            piece.unlink(missing_ok=True)
 
     def part(self, path: Path, name: str) -> Path:
         """Where what is known of a recording grows while it is analysed; OSError if it is gone."""

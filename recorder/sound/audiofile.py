@@ -33,6 +33,20 @@ OTHER_SUFFIXES = frozenset(
 )
 """Sound that no decoder is here for: named, so that nobody takes it for analysed."""
 
+_PLAIN_FORMATS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF")
+_PLAIN_SUBTYPES = (
+    "PCM_S8",
+    "PCM_U8",
+    "PCM_16",
+    "PCM_24",
+    "PCM_32",
+    "FLOAT",
+    "DOUBLE",
+    "ULAW",
+    "ALAW",
+)
+"""Of these a frame lies where its number says."""
+
 LARGEST_SAMPLE = 1e4
 """Full scale is 1. Beyond this a value is damage, and its power would overflow float32."""
 _HOLES_NAMED = 5
@@ -70,7 +84,8 @@ class AudioFile:
     def __init__(self, path: Path) -> None:
         """Raises AudioFileError with the reason when nothing can be read from `path`."""
         self._descriptor = _open_regular(path)
-        mend = mended(self._descriptor, os.fstat(self._descriptor).st_size)
+        self._bytes = os.fstat(self._descriptor).st_size
+        mend = mended(self._descriptor, self._bytes)
         try:
             # By descriptor, not by name: names need not be UTF-8.
             self._sound = _Forwards(self._descriptor if mend is None else mend.file, closefd=False)
@@ -87,6 +102,8 @@ class AudioFile:
         self.frames_read = self.frames_bridged = 0
         self._holes: list[str] = []
         self.bad_samples = 0
+        self.growth = ""
+        """What has happened to its length between opening and closing; empty if nothing has."""
         self.repair = "" if mend is None else mend.repair
         self.damage: str | None = None if mend is None else mend.damage or None
         if not 1_000 <= self.sample_rate_hz <= 1_000_000:
@@ -109,6 +126,24 @@ class AudioFile:
             return self._clean(self._sound.read(frames, dtype="float32", always_2d=True))
         except (soundfile.SoundFileError, RuntimeError) as error:
             raise AudioFileError(f"cannot be read from there ({_one_line(error)})") from error
+
+    @property
+    def begins_anywhere(self) -> bool:
+        """Is every frame to be had without decoding those before it, with the same bits?"""
+        if self._sound.format == "FLAC":
+            return True
+        return self._sound.format in _PLAIN_FORMATS and self._sound.subtype in _PLAIN_SUBTYPES
+
+    def begin_at(self, frame: int) -> None:
+        """`blocks` will give what follows this frame; for a file that `begins_anywhere`.
+
+        AudioFileError where its damage does not let it.
+        """
+        try:
+            self._sound.seek(frame)
+        except (soundfile.SoundFileError, RuntimeError) as error:
+            raise AudioFileError(f"cannot be read from there ({_one_line(error)})") from error
+        self.frames_read = frame
 
     def blocks(self, block_frames: int) -> Iterator[Samples]:
         """Yield mono float32 blocks [up to block_frames] at the file's own rate."""
@@ -221,7 +256,18 @@ class AudioFile:
         mixed: Samples = block.mean(axis=1, dtype=np.float32)
         return mixed
 
+    def _growth(self) -> str:
+        more = os.fstat(self._descriptor).st_size - self._bytes
+        if more == 0:
+            return ""
+        what = "grew" if more > 0 else "shrank"
+        return (
+            f"it {what} by {abs(more)} bytes while it was analysed: scan again when its recorder "
+            "has closed it"
+        )
+
     def close(self) -> None:
+        self.growth = self._growth()
         self._sound.close()
         os.close(self._descriptor)
 

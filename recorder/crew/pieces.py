@@ -1,0 +1,116 @@
+"""A long recording in pieces, each analysed by whoever is free, with the same bits as at once.
+
+A piece is some ten-minute windows of it, and needs five minutes of sound more than it has results.
+Only what is plain is taken from pieces: a file in which anything is met that has to be accounted
+for (damage, samples that are no numbers) is analysed at once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recorder.detect.bundle import Bundle, ModelBundle
+from recorder.detect.mel import CHUNK_S, TOKENS_PER_CHUNK
+from recorder.detect.models import Model
+from recorder.detect.pipeline import ChunkResult, needs_from_sample
+from recorder.errors import AudioFileError
+from recorder.file_rows import packed
+from recorder.keep.formats import ManifestRow
+from recorder.onefile import account, blank_row
+from recorder.sound.audiofile import AudioFile
+from recorder.sound.finder import Found
+from recorder.sound.notes import with_start
+from recorder.sound.resample import (
+    StreamResampler,
+    section_before,
+    section_needs_from_s,
+    section_start_s,
+)
+
+Floats = NDArray[np.float32]
+
+_BLOCK_S = 10
+_FEWEST_WINDOWS = 5
+"""In a piece: of fewer too much sound would be encoded twice."""
+_MOST_WINDOWS = 24
+"""Two hours: what is lost when a worker dies."""
+_SHORTEST_BYTES = 4 << 20
+"""A smaller file is not looked into: twenty minutes as FLAC are more."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The windows [first_window, stop_window) of a recording; None = to its end."""
+
+    first_window: int
+    stop_window: int | None
+
+
+def plan(found: Found, bundle: ModelBundle, *, workers: int) -> list[Piece]:
+    """How a recording is shared out; empty when it is better analysed at once."""
+    try:
+        if not isinstance(bundle, Bundle) or found.path.stat().st_size < _SHORTEST_BYTES:
+            return []
+        with AudioFile(found.path) as sound:
+            if not sound.begins_anywhere or sound.frames is None or sound.damage:
+                return []
+            chunks = math.ceil(sound.frames / sound.sample_rate_hz / CHUNK_S)
+    except (AudioFileError, OSError):
+        return []
+    # One window less than there are: what rounding may take from the end.
+    windows = (chunks * TOKENS_PER_CHUNK - bundle.window_tokens) // bundle.hop_tokens
+    each = min(max(_FEWEST_WINDOWS, math.ceil(windows / workers)), _MOST_WINDOWS)
+    if windows < 2 * _FEWEST_WINDOWS:
+        return []
+    starts = list(range(0, windows - _FEWEST_WINDOWS + 1, each))
+    return [Piece(*ends) for ends in pairwise(starts)] + [Piece(starts[-1], None)]
+
+
+def analyse_piece(model: Model, path: Path, piece: Piece) -> Floats | None:
+    """[chunks, 17 * outputs] as `file_rows.packed`; None when the file is not plain.
+
+    AudioFileError when it cannot be read; ModelError when the net returns NaN.
+    """
+    assert model.resumption is not None
+    rate_hz = model.bundle.sample_rate_hz
+    section = section_before(
+        needs_from_sample(model.resumption.bundle, piece.first_window) / rate_hz
+    )
+    pipeline = model.resumption.pipeline(
+        first_window=piece.first_window,
+        stop_window=piece.stop_window,
+        first_sample=section_start_s(section) * rate_hz,
+    )
+    results: list[ChunkResult] = []
+    with AudioFile(path) as sound:
+        resampler = StreamResampler(sound.sample_rate_hz, rate_hz, section=section)
+        if section:
+            sound.begin_at(section_needs_from_s(section) * sound.sample_rate_hz)
+        for block in sound.blocks(_BLOCK_S * sound.sample_rate_hz):
+            results += pipeline.push(resampler.push(block))
+            if pipeline.over:
+                break
+    if sound.bad_samples or sound.damage or sound.growth:
+        return None
+    if piece.stop_window is None:
+        results += pipeline.push(resampler.finish())
+        results += pipeline.finish()
+    elif not pipeline.over:
+        return None
+    return packed(results, model.bundle.outputs)
+
+
+def account_of(found: Found, bundle: ModelBundle, *, start: str) -> tuple[ManifestRow, float]:
+    """(the manifest's row, seconds of sound) of a file whose pieces were all plain."""
+    with AudioFile(found.path) as sound:
+        notes = with_start(sound.notes(found.name), start)
+    assert sound.frames is not None
+    sound.frames_read = sound.frames
+    row = replace(account(blank_row(found, bundle), sound, found.path), **vars(notes))
+    return row, sound.frames / sound.sample_rate_hz

@@ -1,0 +1,105 @@
+"""One recording that others analyse, in pieces where that helps, and its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recorder.crew.pieces import Piece, account_of, plan
+from recorder.crew.tasks import Crew, PieceResult, Settings, Work, WorkerLostError, piece, whole
+from recorder.detect.bundle import ModelBundle
+from recorder.errors import AudioFileError, ModelError
+from recorder.file_rows import columns, file_result, unpacked
+from recorder.keep.part_file import load_piece, save_piece
+from recorder.keep.result import FileResult
+from recorder.onefile import blank_row
+from recorder.sound.finder import Found
+
+Floats = NDArray[np.float32]
+
+Progress = Callable[[float], None]
+"""Told which share of the file was just analysed, 0 to 1."""
+
+
+class SharedFile:
+    """Submitted when it is made; `result` waits for it."""
+
+    def __init__(
+        self,
+        crew: Crew,
+        settings: Settings,
+        found: Found,
+        *,
+        bundle: ModelBundle,
+        thresholds: Floats,
+        part: Path | None,
+    ) -> None:
+        """`part` is where pieces are kept that are done; None where nothing is."""
+        self._crew, self._settings, self._found = crew, settings, found
+        self._bundle, self._thresholds, self._part = bundle, thresholds, part
+        pieces = [] if found.problem else plan(found, bundle, workers=crew.workers)
+        self._pieces = [(one, self._begun(one)) for one in pieces]
+        self._whole = None if pieces else crew.submit(whole, settings, found)
+
+    @property
+    def tasks(self) -> int:
+        """How many it was made into."""
+        return max(1, len(self._pieces))
+
+    def result(self, progress: Progress) -> FileResult:
+        """Of the whole recording: a problem ends in its manifest row, never in an exception."""
+        joined = self._joined(progress) if self._pieces else None
+        if joined is not None:
+            return joined
+        try:
+            work = self._whole or self._crew.submit(whole, self._settings, self._found)
+            result: FileResult = work.result()
+        except WorkerLostError as error:
+            row = blank_row(self._found, self._bundle)
+            return FileResult(replace(row, reason=str(error)))
+        if not self._crew.trusted(result):
+            result = whole(self._settings, self._found)
+        if not self._pieces:
+            progress(1.0)
+        return result
+
+    def _begun(self, one: Piece) -> Work | Floats:
+        """What an interrupted scan has left of it, or the work on it."""
+        kept = load_piece(self._place(one), columns(self._bundle.outputs))
+        if kept is not None:
+            return kept
+        return self._crew.submit(piece, self._settings, self._found, one)
+
+    def _joined(self, progress: Progress) -> FileResult | None:
+        """None where a piece was not plain, or could not be had."""
+        rows, elapsed_s = [], 0.0
+        try:
+            for one, work in self._pieces:
+                done = PieceResult(work, 0.0) if isinstance(work, np.ndarray) else work.result()
+                if done.rows is None:
+                    return None
+                save_piece(self._place(one), done.rows)
+                rows.append(done.rows)
+                elapsed_s += done.elapsed_s
+                progress(1.0 / len(self._pieces))
+            row, heard_s = account_of(self._found, self._bundle, start=self._settings.start)
+        except (AudioFileError, ModelError, WorkerLostError):
+            # Analysed at once, it says what is wrong with it.
+            return None
+        return file_result(
+            unpacked(np.concatenate(rows), self._bundle.outputs),
+            replace(row, elapsed_s=round(elapsed_s, 3)),
+            heard_s,
+            bundle=self._bundle,
+            thresholds=self._thresholds,
+        )
+
+    def _place(self, one: Piece) -> Path | None:
+        if self._part is None:
+            return None
+        stop = "end" if one.stop_window is None else one.stop_window
+        return self._part.with_suffix(f".{one.first_window}-{stop}.npy")

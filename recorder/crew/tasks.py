@@ -1,0 +1,97 @@
+"""What a worker is asked for, wherever it runs: a whole recording, or a piece of one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recorder.crew.pieces import Piece, analyse_piece
+from recorder.detect.decide import thresholds
+from recorder.detect.models import Model, load_model, read_model
+from recorder.keep.result import FileResult
+from recorder.onefile import FileScanner
+from recorder.sound.finder import Found
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every recording of a scan is analysed with."""
+
+    bundle: Path
+    threshold: float | None
+    precision: str
+    start: str
+
+
+class Work(Protocol):
+    """Something that was asked for."""
+
+    def result(self) -> Any:
+        """Wait for it. WorkerLostError when whoever did it died, and would again."""
+
+
+class Crew(Protocol):
+    """Those who do what they are asked for."""
+
+    @property
+    def workers(self) -> int:
+        """How many there are now."""
+
+    def submit(self, task: Callable[..., Any], settings: Settings, *args: Any) -> Work:
+        """Have `task(settings, *args)` done."""
+
+    def trusted(self, result: FileResult) -> bool:
+        """Is what a worker says of a file it could not read what this process would say?"""
+
+
+class WorkerLostError(Exception):
+    """Nobody survived this task."""
+
+
+@dataclass(frozen=True)
+class PieceResult:
+    """Of one piece of a recording."""
+
+    rows: Floats | None
+    """As `analyse_piece`."""
+    elapsed_s: float
+
+
+def whole(settings: Settings, found: Found, part: Path | None = None) -> FileResult:
+    """A recording at once; never an exception for what is wrong with it."""
+    return scanner(settings).scan(found, part=part)
+
+
+def piece(settings: Settings, found: Found, wanted: Piece) -> PieceResult:
+    """A piece of one; AudioFileError or ModelError when it cannot be had."""
+    started = time.monotonic()
+    rows = analyse_piece(_loaded(settings)[0], found.path, wanted)
+    return PieceResult(rows, time.monotonic() - started)
+
+
+def scanner(settings: Settings) -> FileScanner:
+    """The one of this thread, its model loaded once."""
+    return _loaded(settings)[1]
+
+
+_own = threading.local()
+
+
+def _loaded(settings: Settings) -> tuple[Model, FileScanner]:
+    if getattr(_own, "settings", None) != settings:
+        bundle = read_model(settings.bundle)
+        model = load_model(bundle, settings.precision)
+        limits = thresholds(bundle, settings.threshold)
+        _own.loaded = model, FileScanner(model, limits, start=settings.start)
+        _own.settings = settings
+    loaded: tuple[Model, FileScanner] = _own.loaded
+    return loaded
