@@ -95,7 +95,12 @@ def scan(
         str, typer.Option(help="Of csv, jsonl, raven, audacity; csv is always written.")
     ] = "csv",
     scores: Annotated[bool, typer.Option(help="Keep all scores as scores/*.npz.")] = False,
-    workers: Annotated[int, typer.Option(help="Files analysed at once.")] = 1,
+    workers: Annotated[
+        int, typer.Option(help="Processes; they share a long recording out, too.")
+    ] = 1,
+    cluster: Annotated[
+        str, typer.Option(help="Address of a Dask scheduler whose workers do the work.")
+    ] = "",
     resume: Annotated[bool, typer.Option(help="Keep files that are done already.")] = True,
     strict: Annotated[bool, typer.Option(help="Stop at the first file that fails.")] = False,
     start: Annotated[
@@ -121,6 +126,7 @@ def scan(
         formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
         scores=scores,
         workers=workers,
+        cluster=cluster,
         strict=strict,
         resume=resume,
         start=start,

@@ -6,6 +6,7 @@
     |-- AudioDeviceError          4  no such microphone, or it went away
     |-- ModelError                5  the bundle is missing, damaged or does not fit
     |-- NothingToDoError          6  no audio was found
+    |-- ClusterError              1  the machines that share a scan cannot go on with it
     `-- AudioFileError            1  one file cannot be read; the others go on
 
 A message says what happened, where, what is allowed, and what to do.
@@ -56,5 +57,11 @@ class NothingToDoError(BirdrecError):
 
 class AudioFileError(BirdrecError):
     """One recording cannot be read at all."""
+
+    exit_code = EXIT_SOME_FAILED
+
+
+class ClusterError(BirdrecError):
+    """The scheduler is lost, or a worker cannot do what it is asked for."""
 
     exit_code = EXIT_SOME_FAILED

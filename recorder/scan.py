@@ -52,6 +52,8 @@ class ScanOptions:
     formats: tuple[str, ...] = ("csv",)
     scores: bool = False
     workers: int = 1
+    cluster: str = ""
+    """Address of a scheduler of Dask."""
     strict: bool = False
     resume: bool = True
     start: str = ""
@@ -66,6 +68,8 @@ class ScanOptions:
             raise UsageError(f"--threshold {self.threshold} must lie between 0 and 1")
         if self.workers < 1:
             raise UsageError(f"--workers {self.workers}: at least 1 is needed")
+        if self.cluster and self.workers > 1:
+            raise UsageError("--workers and --cluster exclude each other: leave one out")
         check_precision(self.precision)
         try:
             with_start(Notes(), self.start)
@@ -146,7 +150,7 @@ def _results(
     done = DoneFiles(options.out / ".done", words)
     settings = Settings(bundle.path, options.threshold, options.precision, options.start)
     waiting: deque[tuple[_Job, int]] = deque()
-    with _crew(options) as crew:
+    with _crew(options, bundle) as crew:
         for one in found:
             job = _Job(one, _size(one), done, resume=options.resume)
             tasks = job.begin(crew, settings, bundle, limits)
@@ -197,8 +201,12 @@ class _Job:
         return kept
 
 
-def _crew(options: ScanOptions) -> AbstractContextManager[Crew | None]:
+def _crew(options: ScanOptions, bundle: ModelBundle) -> AbstractContextManager[Crew | None]:
     """Those who analyse; None = this process alone."""
+    if options.cluster:
+        from recorder.crew.cluster import ClusterCrew
+
+        return ClusterCrew(options.cluster, bundle)
     return LocalCrew(options.workers) if options.workers > 1 else nullcontext()
 
 
