@@ -36,7 +36,7 @@ from recorder.sound.resample import (
 Floats = NDArray[np.float32]
 
 _BLOCK_S = 10
-_FEWEST_WINDOWS = 5
+_FEWEST_WINDOWS = 4
 """In a piece: of fewer too much sound would be encoded twice."""
 _MOST_WINDOWS = 24
 """Two hours: what is lost when a worker dies."""

@@ -1,0 +1,111 @@
+"""A long recording in pieces: the same bits as at once, or not in pieces at all."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import MakeSound
+from numpy.typing import NDArray
+
+from recorder.crew.pieces import Piece, analyse_piece, plan
+from recorder.detect.bundle import DEFAULT_BUNDLE, Bundle
+from recorder.detect.models import Model, load_model, read_model
+from recorder.file_rows import packed
+from recorder.sound.audiofile import AudioFile
+from recorder.sound.finder import Found
+from recorder.sound.resample import StreamResampler
+
+Floats = NDArray[np.float32]
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model(read_model(DEFAULT_BUNDLE))
+
+
+def written(path: Path, samples: Floats, rate_hz: int, subtype: str = "PCM_16") -> Found:
+    soundfile.write(path, samples, rate_hz, subtype=subtype)
+    return Found(path, path.name)
+
+
+def at_once(model: Model, path: Path) -> Floats:
+    pipeline = model.pipeline()
+    with AudioFile(path) as sound:
+        resampler = StreamResampler(sound.sample_rate_hz, model.bundle.sample_rate_hz)
+        results = []
+        for block in sound.blocks(7 * sound.sample_rate_hz):
+            results += pipeline.push(resampler.push(block))
+    results += pipeline.push(resampler.finish())
+    results += pipeline.finish()
+    return packed(results, model.bundle.outputs)
+
+
+@pytest.mark.parametrize(("name", "rate_hz"), [("a.flac", 32_000), ("b.wav", 48_000)])
+def test_pieces_have_the_bits_of_the_whole(
+    model: Model, birdlike: MakeSound, tmp_path: Path, name: str, rate_hz: int
+) -> None:
+    samples = np.tile(birdlike(53.7, rate_hz, seed=3), 30)[: 26 * 60 * rate_hz + 12_345]
+    found = written(tmp_path / name, samples, rate_hz)
+    expected = at_once(model, found.path)
+    pieces = [Piece(0, 1), Piece(1, 3), Piece(3, None)]
+    rows = [analyse_piece(model, found.path, one) for one in pieces]
+    assert all(one is not None for one in rows)
+    np.testing.assert_array_equal(
+        np.concatenate([one for one in rows if one is not None]), expected
+    )
+
+
+def noisy(path: Path, minutes: float, rate_hz: int = 8_000) -> Found:
+    """Noise, so that FLAC does not make it too small to be looked into."""
+    count = round(minutes * 60 * rate_hz)
+    samples = np.random.default_rng(0).integers(-9_000, 9_000, count, np.int16)
+    with soundfile.SoundFile(path, "w", rate_hz, 1) as sound:
+        for block in np.array_split(samples, 100):
+            # Vorbis at once would need more stack than there is.
+            sound.write(block)
+    return Found(path, path.name)
+
+
+@pytest.mark.parametrize(("minutes", "workers"), [(50, 2), (75.3, 3), (300, 2), (300, 64)])
+def test_a_plan_covers_every_window_once(
+    bundle: Bundle, tmp_path: Path, minutes: float, workers: int
+) -> None:
+    pieces = plan(noisy(tmp_path / "x.wav", minutes), bundle, workers=workers)
+    assert len(pieces) >= 2
+    assert pieces[0].first_window == 0
+    assert pieces[-1].stop_window is None
+    for one, following in pairwise(pieces):
+        assert one.stop_window == following.first_window > one.first_window
+    # The last border is a window that is there.
+    last_s = pieces[-1].first_window * 300 + 600
+    assert last_s < minutes * 60
+
+
+def test_what_cannot_be_begun_anywhere_or_is_short_has_no_pieces(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    assert plan(noisy(tmp_path / "short.wav", 44), bundle, workers=2) == []
+    assert plan(noisy(tmp_path / "x.ogg", 60), bundle, workers=2) == []
+    assert plan(noisy(tmp_path / "x.mp3", 60), bundle, workers=2) == []
+    whole = noisy(tmp_path / "x.flac", 60)
+    assert len(plan(whole, bundle, workers=2)) == 2
+    assert plan(Found(tmp_path / "gone.wav", "gone.wav"), bundle, workers=2) == []
+
+
+def test_a_piece_with_anything_to_account_for_is_none(
+    model: Model, birdlike: MakeSound, tmp_path: Path
+) -> None:
+    samples = np.tile(birdlike(60.0, 8_000, seed=5), 21)
+    samples[100] = np.nan
+    found = written(tmp_path / "nan.wav", samples, 8_000, subtype="FLOAT")
+    assert analyse_piece(model, found.path, Piece(0, 1)) is None
+    assert analyse_piece(model, found.path, Piece(1, None)) is not None
+    data = written(tmp_path / "whole.wav", samples, 8_000).path.read_bytes()
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(data[: len(data) * 3 // 4])
+    assert analyse_piece(model, cut, Piece(0, 1)) is not None
+    assert analyse_piece(model, cut, Piece(1, None)) is None
