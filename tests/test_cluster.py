@@ -130,10 +130,13 @@ def test_a_scheduler_that_dies_ends_the_scan_with_what_to_do(
 def test_an_address_where_nobody_answers_is_said_at_once(
     folder: Path, birdrec: Birdrec, tmp_path: Path
 ) -> None:
-    for address in ("tcp://127.0.0.1:9", "nonsense://x"):
+    for address, said in (
+        ("tcp://127.0.0.1:9", "no scheduler answers there"),
+        ("nonsense://x", "no address of a scheduler"),
+    ):
         done = birdrec("scan", folder, "--out", tmp_path, "--cluster", address)
         assert done.returncode == 2
-        assert f"--cluster {address}: no scheduler answers there" in done.stderr
+        assert f"--cluster {address}: {said}" in done.stderr
         assert "Traceback" not in done.stderr
     both = birdrec("scan", folder, "--cluster", "tcp://127.0.0.1:9", "--workers", "2")
     assert both.returncode == 2

@@ -6,12 +6,15 @@ process reads itself: a disk that is not there over there makes nothing be left 
 
 from __future__ import annotations
 
+import logging
+import re
 import sys
 import tempfile
 import time
 import uuid
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +26,7 @@ from recorder.detect.bundle import ModelBundle
 from recorder.errors import ClusterError, UsageError
 from recorder.keep.result import FileResult
 
+_ADDRESS = re.compile(r"((tcp|tls|ws|wss|ucx)://)?[^/\s]+:\d+")
 _CONNECT_S = 10
 _COUNTED_S = 2.0
 """How long a count of the workers holds."""
@@ -48,7 +52,7 @@ class ClusterCrew:
         self._warned = False
 
     def __enter__(self) -> Self:
-        if not self._client.nthreads():
+        if self.workers and not self._count:
             print(f"No worker has joined {self._address} yet: waiting.", file=sys.stderr)
         return self
 
@@ -65,7 +69,9 @@ class ClusterCrew:
     def workers(self) -> int:
         """Threads of all workers that are there now; at least 1."""
         if time.monotonic() - self._counted_at > _COUNTED_S:
-            self._count = sum(self._client.nthreads().values())
+            # A scheduler that is lost is seen where its results are waited for.
+            with suppress(OSError):
+                self._count = sum(self._client.nthreads().values())
             self._counted_at = time.monotonic()
         return max(1, self._count)
 
@@ -128,6 +134,11 @@ class ClusterWork:
 
 
 def _connected(address: str) -> Any:
+    if not _ADDRESS.fullmatch(address):
+        raise UsageError(
+            f"--cluster {address}: no address of a scheduler; use what `dask scheduler` prints, "
+            "such as tcp://10.0.0.5:8786"
+        )
     try:
         import dask
         import distributed
@@ -135,6 +146,9 @@ def _connected(address: str) -> Any:
         raise UsageError(
             f"--cluster needs {error.name}, which is not installed: pip install 'birdrec[cluster]'"
         ) from error
+    # What matters of what it logs is said by the errors here.
+    for name in [one for one in logging.root.manager.loggerDict if one.startswith("distributed")]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS})
     client: Any = distributed.Client
     try:
@@ -186,17 +200,15 @@ class _Model:
         return isinstance(other, _Model) and self.files["model.json"] == other.files["model.json"]
 
 
-_kept_folders: list[tempfile.TemporaryDirectory[str]] = []
-"""Gone when the worker ends."""
-
-
 @lru_cache(maxsize=4)
 def _unpacked(model: _Model) -> Path:
-    folder = tempfile.TemporaryDirectory(prefix="birdrec-model-")
-    _kept_folders.append(folder)
+    """In the worker's own folder, which Dask clears away, even after a kill."""
+    from distributed import get_worker
+
+    folder = Path(tempfile.mkdtemp(prefix="birdrec-model-", dir=get_worker().local_directory))
     for name, content in model.files.items():
-        Path(folder.name, name).write_bytes(content)
-    return Path(folder.name)
+        (folder / name).write_bytes(content)
+    return folder
 
 
 def _one_line(error: Exception) -> str:
