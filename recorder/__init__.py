@@ -1,7 +1,7 @@
 """What runs in the field: sound comes in, birds are decided, detections stay.
 
 Nothing here imports torch, timm, pandas, librosa or scipy.signal: a Raspberry-Pi-class board
-runs it on numpy, scipy.fft and onnxruntime alone.
+runs it on numpy, two parts of scipy and onnxruntime alone.
 """
 
 import os

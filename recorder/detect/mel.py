@@ -8,14 +8,21 @@ the stream must equal the file. Paper §2.1; METHOD.md "Audio and geometry".
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
-import scipy.fft
-import scipy.sparse
 from numpy.typing import NDArray
+
+from recorder.detect.scipy_parts import (
+    FFT_PART,
+    SPARSE_PART,
+    compiled_part,
+    real_fft,
+    sparse_product,
+)
 
 Samples = NDArray[np.float32]
 """Mono sound at 32 kHz, full scale = 1, shape [samples]."""
@@ -109,7 +116,8 @@ class _Tables:
 
     window: NDArray[np.float32]  # [n_fft]
     bins: slice  # the FFT bins that carry any weight
-    weights: scipy.sparse.csr_array  # [mel_bands, bins], float32
+    to_bands: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    """Power [bins, frames] to [mel_bands, frames]."""
 
 
 @lru_cache(maxsize=8)
@@ -126,8 +134,13 @@ def _tables(config: MelConfig) -> _Tables:
     return _Tables(
         window=(0.5 - 0.5 * np.cos(phase)).astype(np.float32),
         bins=bins,
-        weights=scipy.sparse.csr_array(matrix[bins].T.astype(np.float32)),
+        to_bands=sparse_product(compiled_part(SPARSE_PART), matrix[bins].T.astype(np.float32)),
     )
+
+
+@cache
+def _rfft() -> Callable[[NDArray[np.float32]], NDArray[np.complex64]]:
+    return real_fft(compiled_part(FFT_PART))
 
 
 def samples_needed(tokens: int, config: MelConfig) -> int:
@@ -183,12 +196,10 @@ def _log_mel_piece(samples: Samples, tokens: int, config: MelConfig) -> LogMel:
 def _log_mel_of(frames: NDArray[np.float32], config: MelConfig) -> LogMel:
     """Windowed frames [frames, n_fft] to log-mel [frames, mel_bands]."""
     tables = _tables(config)
-    spectrum = scipy.fft.rfft(frames, axis=1)[:, tables.bins]
+    spectrum = _rfft()(frames)[:, tables.bins]
     power = np.square(spectrum.real)
     power += np.square(spectrum.imag)
-    # Row by row and band by band in a fixed order, unlike a BLAS product, whose rounding
-    # depends on how many rows come at once.
-    mel: NDArray[np.float32] = tables.weights @ power.T
+    mel = tables.to_bands(power.T)
     mel += np.float32(config.power_floor)
     return np.log10(mel, out=mel).T
 
