@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ def packed(settled: list[ChunkResult], outputs: int) -> Floats:
 
 
 def unpacked(rows: Floats, outputs: int) -> list[ChunkResult]:
-    """What `packed` was given, counted from the recording's first chunk."""
+    """What `packed` was given, counted from 0."""
     return [
         ChunkResult(index, row[:outputs], row[outputs:].reshape(TOKENS_PER_CHUNK, outputs))
         for index, row in enumerate(rows)
@@ -41,57 +42,85 @@ def columns(outputs: int) -> int:
     return (TOKENS_PER_CHUNK + 1) * outputs
 
 
-def file_result(
-    results: list[ChunkResult],
-    manifest: ManifestRow,
-    heard_s: float,
-    *,
-    bundle: ModelBundle,
-    thresholds: Floats,
-) -> FileResult:
+class Gathered:
+    """What is settled of a recording, in little memory: of most chunks the scores alone.
+
+    The scores of tokens are kept where something is detected in the chunk or beside it: events
+    reach no further.
+    """
+
+    def __init__(self, bundle: ModelBundle, thresholds: Floats) -> None:
+        self.bundle, self.thresholds = bundle, thresholds
+        self._scores: list[Floats] = []
+        self._hits: list[bool] = []
+        self._tokens: dict[int, Floats] = {}
+        self._looked_at = 0
+
+    def add(self, settled: Sequence[ChunkResult]) -> None:
+        """The next chunks, in order."""
+        for one in settled:
+            self._tokens[len(self._scores)] = one.token_scores.copy()
+            self._scores.append(one.scores.copy())
+            hits = detected(one.scores[np.newaxis], self.thresholds, len(self.bundle.labels))
+            self._hits.append(bool(hits.any()))
+        while self._looked_at < len(self._hits) - 1:
+            at = self._looked_at
+            if not any(self._hits[max(0, at - 1) : at + 2]):
+                del self._tokens[at]
+            self._looked_at += 1
+
+    @property
+    def scores(self) -> Floats:
+        """[chunks, outputs]."""
+        return np.stack(self._scores)
+
+    def stretches(self) -> Iterator[tuple[int, Floats]]:
+        """(first chunk, token scores [16 * chunks, outputs]) of what was kept, in order."""
+        places = sorted(self._tokens)
+        starts = [at for at in places if at - 1 not in self._tokens]
+        for first in starts:
+            last = first
+            while last + 1 in self._tokens:
+                last += 1
+            yield first, np.concatenate([self._tokens[at] for at in range(first, last + 1)])
+
+
+def file_result(gathered: Gathered, manifest: ManifestRow, heard_s: float) -> FileResult:
     """What the settled chunks of a recording of `heard_s` seconds are for its readers."""
-    name = manifest.path
-    outputs = np.stack([result.scores for result in results])
+    name, bundle, outputs = manifest.path, gathered.bundle, gathered.scores
     classes = len(bundle.labels)
     scores, bird = outputs[:, :classes], outputs[:, classes] if bundle.any_bird else None
-    said = bundle.said
+    said, thresholds = bundle.said, gathered.thresholds
     hits_of = detected(outputs, thresholds, classes)
     chunks, detections = [], []
-    for result, hits in zip(results, hits_of, strict=True):
-        start_s, end_s = result.index * CHUNK_S, (result.index + 1) * CHUNK_S
+    for place, hits in enumerate(hits_of):
+        start_s, end_s = place * CHUNK_S, (place + 1) * CHUNK_S
         labels = sorted(np.flatnonzero(hits), key=lambda index: said[index].label)
         for index in labels:
             label = said[index]
             names = (label.label, label.scientific_name, label.common_name)
-            score, threshold = float(result.scores[index]), float(thresholds[index])
+            score, threshold = float(outputs[place, index]), float(thresholds[index])
             detections.append(DetectionRow(name, start_s, end_s, *names, score, threshold))
         birds = " ".join(said[index].label for index in labels) or "nocall"
         chunks.append(ChunkRow(f"{_row_stem(name)}_{end_s:g}", name, start_s, end_s, birds))
-    events = _events(name, results, hits_of, bundle, round(heard_s, 3))
+    events = _events(name, gathered, hits_of, round(heard_s, 3))
     return FileResult(manifest, tuple(detections), tuple(chunks), events, scores, bird)
 
 
 def _events(
-    name: str,
-    results: list[ChunkResult],
-    hits_of: NDArray[np.bool_],
-    bundle: ModelBundle,
-    recording_s: float,
+    name: str, gathered: Gathered, hits_of: NDArray[np.bool_], recording_s: float
 ) -> tuple[EventRow, ...]:
     heard = math.ceil(recording_s / TOKEN_S)  # the rest is padding
-    token_scores = np.concatenate([result.token_scores for result in results])
-    token_scores = token_scores[:heard, : len(bundle.said)]
-    rows = [
-        EventRow(
-            name,
-            event.first_token * TOKEN_S,
-            min(event.last_token * TOKEN_S, recording_s),
-            bundle.said[event.label_index].label,
-            event.score,
-        )
-        for event in token_events(token_scores, hits_of)
-        if event.first_token * TOKEN_S < recording_s
-    ]
+    said = gathered.bundle.said
+    rows = []
+    for first, tokens in gathered.stretches():
+        before = first * TOKENS_PER_CHUNK
+        hits = hits_of[first : first + len(tokens) // TOKENS_PER_CHUNK]
+        for event in token_events(tokens[: max(0, heard - before), : len(said)], hits):
+            start_s = (before + event.first_token) * TOKEN_S
+            end_s = min((before + event.last_token) * TOKEN_S, recording_s)
+            label = said[event.label_index].label
+            rows.append(EventRow(name, start_s, end_s, label, event.score))
     return tuple(sorted(rows, key=lambda row: (row.start_s, row.label)))
 
 

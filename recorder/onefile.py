@@ -16,7 +16,7 @@ from recorder.detect.bundle import ModelBundle
 from recorder.detect.models import AnyPipeline, Model
 from recorder.detect.pipeline import ChunkResult
 from recorder.errors import AudioFileError, ModelError
-from recorder.file_rows import columns, file_result, packed, unpacked
+from recorder.file_rows import Gathered, columns, file_result, packed, unpacked
 from recorder.keep.formats import ManifestRow
 from recorder.keep.part_file import PartFile
 from recorder.keep.result import FileResult
@@ -67,7 +67,10 @@ class FileScanner:
     ) -> FileResult:
         bundle = self._model.bundle
         growing = PartFile(part, columns(bundle.outputs))
-        results, pipeline = self._resumed(growing)
+        gathered = Gathered(bundle, self._thresholds)
+        known, pipeline = self._resumed(growing)
+        gathered.add(known)
+        del known
         with AudioFile(found.path) as sound:
             notes = with_start(sound.notes(found.name), self._start)
             resampler = StreamResampler(sound.sample_rate_hz, bundle.sample_rate_hz)
@@ -75,15 +78,15 @@ class FileScanner:
                 settled = pipeline.push(resampler.push(block))
                 if self._model.resumption is not None:
                     growing.append(packed(settled, bundle.outputs))
-                results += settled
+                gathered.add(settled)
                 progress(len(block) / max(sound.frames or 0, sound.frames_read))
-        results += pipeline.push(resampler.finish())
-        results += pipeline.finish()
+        gathered.add(pipeline.push(resampler.finish()))
+        gathered.add(pipeline.finish())
         if not sound.frames_read:
             raise AudioFileError(sound.damage or "it holds no samples")
         manifest = replace(account(row, sound, found.path), **vars(notes))
         heard_s = sound.frames_read / sound.sample_rate_hz
-        return file_result(results, manifest, heard_s, bundle=bundle, thresholds=self._thresholds)
+        return file_result(gathered, manifest, heard_s)
 
     def _resumed(self, part: PartFile) -> tuple[list[ChunkResult], AnyPipeline]:
         """(what is settled already, the pipeline that goes on from there)."""

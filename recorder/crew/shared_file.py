@@ -13,7 +13,7 @@ from recorder.crew.pieces import Piece, account_of, plan
 from recorder.crew.tasks import Crew, PieceResult, Settings, Work, WorkerLostError, piece, whole
 from recorder.detect.bundle import ModelBundle
 from recorder.errors import AudioFileError, ModelError
-from recorder.file_rows import columns, file_result, unpacked
+from recorder.file_rows import Gathered, columns, file_result, unpacked
 from recorder.keep.part_file import load_piece, save_piece
 from recorder.keep.result import FileResult
 from recorder.onefile import blank_row
@@ -77,6 +77,7 @@ class SharedFile:
     def _joined(self, progress: Progress) -> FileResult | None:
         """None where a piece was not plain, or could not be had."""
         rows, elapsed_s = [], 0.0
+        outputs = self._bundle.outputs
         try:
             for one, work in self._pieces:
                 done = PieceResult(work, 0.0) if isinstance(work, np.ndarray) else work.result()
@@ -90,13 +91,10 @@ class SharedFile:
         except (AudioFileError, ModelError, WorkerLostError):
             # Analysed at once, it says what is wrong with it.
             return None
-        return file_result(
-            unpacked(np.concatenate(rows), self._bundle.outputs),
-            replace(row, elapsed_s=round(elapsed_s, 3)),
-            heard_s,
-            bundle=self._bundle,
-            thresholds=self._thresholds,
-        )
+        gathered = Gathered(self._bundle, self._thresholds)
+        for one_piece in rows:
+            gathered.add(unpacked(one_piece, outputs))
+        return file_result(gathered, replace(row, elapsed_s=round(elapsed_s, 3)), heard_s)
 
     def _place(self, one: Piece) -> Path | None:
         if self._part is None:

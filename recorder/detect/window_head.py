@@ -29,11 +29,18 @@ class WindowHead:
 
     def __call__(self, tokens: Floats) -> Floats:
         """Of a window of any length."""
+        known = self._first(tokens)
+        return self._second.logits(known, np.arange(len(known)))
+
+    def _first(self, tokens: Floats) -> Floats:
+        """The first block, [tokens, width]; what it needs is let go before the second begins."""
+        first = self._weights.first
+        query, key, value = self._projected(tokens)
+        query *= self._scale
+        return joined(first, tokens, attended(query, key, value))
+
+    def _projected(self, tokens: Floats) -> list[Floats]:
+        """Query, key and value, [heads, tokens, width of a head] each."""
         first = self._weights.first
         projected = tokens @ first.query_key_value + first.query_key_value_bias
-        query, key, value = (
-            split_heads(part, self._weights.heads) for part in np.split(projected, 3, axis=1)
-        )
-        query *= self._scale
-        known = joined(first, tokens, attended(query, key, value))
-        return self._second.logits(known, np.arange(len(known)))
+        return [split_heads(part, self._weights.heads) for part in np.split(projected, 3, axis=1)]
