@@ -82,7 +82,9 @@ def _main(
 
 @app.command(epilog="Example: birdrec scan recordings/ --out results/")
 def scan(
-    paths: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.")],
+    paths: Annotated[
+        list[str], typer.Argument(help="Recordings, or folders of them; or one s3:// address.")
+    ],
     out: Annotated[Path, typer.Option(help="Where the results go.")] = Path("birdrec-out"),
     model: Annotated[
         Path | None, typer.Option(help="A model bundle; default: the packaged one.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +22,7 @@ from recorder.keep.result import FileResult
 from recorder.sound.audiofile import AudioFile
 from recorder.sound.finder import Found
 from recorder.sound.notes import with_start
+from recorder.sound.remote import sha256_of
 from recorder.sound.resample import StreamResampler
 
 Floats = NDArray[np.float32]
@@ -62,6 +62,10 @@ class FileScanner:
         elapsed_s = round(time.monotonic() - started, 3)
         return replace(result, manifest=replace(result.manifest, elapsed_s=elapsed_s))
 
+    def failed(self, found: Found, reason: str) -> FileResult:
+        """Of a file that nothing can be had of."""
+        return FileResult(replace(blank_row(found, self._model.bundle), reason=reason))
+
     def _analyse(
         self, found: Found, row: ManifestRow, progress: Progress, part: Path | None
     ) -> FileResult:
@@ -84,7 +88,7 @@ class FileScanner:
         gathered.add(pipeline.finish())
         if not sound.frames_read:
             raise AudioFileError(sound.damage or "it holds no samples")
-        manifest = replace(account(row, sound, found.path), **vars(notes))
+        manifest = replace(account(row, sound, found), **vars(notes))
         heard_s = sound.frames_read / sound.sample_rate_hz
         return file_result(gathered, manifest, heard_s)
 
@@ -118,7 +122,7 @@ def blank_row(found: Found, bundle: ModelBundle) -> ManifestRow:
     )
 
 
-def account(row: ManifestRow, sound: AudioFile, path: Path) -> ManifestRow:
+def account(row: ManifestRow, sound: AudioFile, found: Found) -> ManifestRow:
     """Status and reason from what the reader met on its way through the file."""
     promised = sound.frames if sound.frames is not None else sound.frames_read
     reasons, status = [], "analysed"
@@ -143,13 +147,5 @@ def account(row: ManifestRow, sound: AudioFile, path: Path) -> ManifestRow:
         ),
         sample_rate=sound.sample_rate_hz,
         channels=sound.channels,
-        sha256=_sha256(path),
+        sha256=sha256_of(found),
     )
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise AudioFileError(f"vanished while it was analysed ({error.strerror})") from error

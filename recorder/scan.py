@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from recorder import __version__
 from recorder.crew.local import LocalCrew
 from recorder.crew.shared_file import SharedFile
-from recorder.crew.tasks import Crew, Settings, scanner
+from recorder.crew.tasks import Crew, Settings, whole
 from recorder.detect.bundle import DEFAULT_BUNDLE, ModelBundle
 from recorder.detect.decide import thresholds
 from recorder.detect.models import precision_of, read_model
@@ -31,6 +31,7 @@ from recorder.keep.outputs import ScanOutputs
 from recorder.keep.result import DoneFiles, FileResult
 from recorder.sound.finder import Found, common_folder, find_recordings
 from recorder.sound.notes import Notes, with_start
+from recorder.sound.remote import find_remote, is_url
 from recorder.ui import Reporter, Tally, reporter
 
 Floats = NDArray[np.float32]
@@ -44,7 +45,8 @@ _AHEAD = 4
 class ScanOptions:
     """What the command line asks for."""
 
-    paths: tuple[Path, ...]
+    paths: tuple[str | Path, ...]
+    """Files and folders, or one address that fsspec knows."""
     out: Path
     model: Path | None = None
     threshold: float | None = None
@@ -59,8 +61,21 @@ class ScanOptions:
     start: str = ""
     """Time of day of the first sample of the one recording, ISO 8601."""
 
+    @property
+    def url(self) -> str:
+        """The address to scan; empty when paths are scanned."""
+        first = str(self.paths[0])
+        return first if is_url(first) else ""
+
+    @property
+    def local_paths(self) -> tuple[Path, ...]:
+        """Of this machine."""
+        return tuple(map(Path, self.paths))
+
     def check(self) -> None:
         """Raises UsageError for what cannot be, before any work is done."""
+        if len(self.paths) > 1 and any(is_url(str(path)) for path in self.paths):
+            raise UsageError("an address (such as s3://...) is scanned alone: give only one")
         unknown = [name for name in self.formats if name not in FORMATS]
         if unknown:
             raise UsageError(f"--formats {unknown[0]!r} is unknown: use {', '.join(FORMATS)}")
@@ -90,7 +105,7 @@ def run_scan(options: ScanOptions, *, quiet: bool) -> tuple[dict[str, Any], Tall
     started = time.monotonic()
     bundle = read_model(options.model or DEFAULT_BUNDLE)
     options = replace(options, precision=precision_of(bundle, options.precision))
-    found = find_recordings(options.paths, leave_out=options.out)
+    found = _found(options)
     if options.start and len(found) > 1:
         raise UsageError(f"--start is that of one recording: {len(found)} were found")
     make_writable(options.out)
@@ -113,7 +128,7 @@ def run_scan(options: ScanOptions, *, quiet: bool) -> tuple[dict[str, Any], Tall
                 # What is complete is written out before anything else happens.
                 interrupted = True
     run = _run_record(options, bundle, counts, time.monotonic() - started)
-    run["recordings"] = str(common_folder(options.paths))
+    run["recordings"] = options.url or str(common_folder(options.local_paths))
     write_json(options.out / "run.json", run)
     if interrupted:
         raise KeyboardInterrupt
@@ -121,6 +136,12 @@ def run_scan(options: ScanOptions, *, quiet: bool) -> tuple[dict[str, Any], Tall
         raise NothingToDoError(_nothing(options, found))
     failed = counts.by_status["failed"]
     return run, tally, EXIT_SOME_FAILED if failed else EXIT_OK
+
+
+def _found(options: ScanOptions) -> list[Found]:
+    if options.url:
+        return find_remote(options.url)
+    return find_recordings(options.local_paths, leave_out=options.out)
 
 
 class _Counts:
@@ -152,7 +173,7 @@ def _results(
     waiting: deque[tuple[_Job, int]] = deque()
     with _crew(options, bundle) as crew:
         for one in found:
-            job = _Job(one, _size(one), done, resume=options.resume)
+            job = _Job(one, done, resume=options.resume)
             tasks = job.begin(crew, settings, bundle, limits)
             waiting.append((job, tasks))
             ahead = 0 if crew is None else crew.workers * _AHEAD
@@ -165,8 +186,8 @@ def _results(
 class _Job:
     """One file on its way from being found to its result."""
 
-    def __init__(self, one: Found, size: int, done: DoneFiles, *, resume: bool) -> None:
-        self._one, self._size, self._done = one, size, done
+    def __init__(self, one: Found, done: DoneFiles, *, resume: bool) -> None:
+        self._one, self._size, self._done = one, _size(one), done
         self._part = _part(done, one)
         self._resume = resume
         self._get: Callable[[Reporter], FileResult]
@@ -176,21 +197,25 @@ class _Job:
     ) -> int:
         """Have it analysed, if it has to be; return how many tasks it waits for."""
         one, part = self._one, self._part if self._resume else None
-        kept = self._done.get(one.path, one.name) if part is not None else None
+        kept = self._done.get(part) if part is not None else None
         if kept is not None:
             self._get = lambda report: self._kept(kept, report)
             return 1
         if crew is None:
-            self._get = lambda report: scanner(settings).scan(one, self._progress(report), part)
+            self._get = lambda report: whole(settings, one, part, self._progress(report))
             return 1
         shared = SharedFile(crew, settings, one, bundle=bundle, thresholds=limits, part=part)
         self._get = lambda report: shared.result(self._progress(report))
         return shared.tasks
 
     def result(self, report: Reporter) -> FileResult:
-        """Wait for it, or make it; and keep it."""
+        """Wait for it, or make it; and keep it, if the file is still what it was."""
         result = self._get(report)
-        self._done.put(self._one.path, result, self._part)
+        if self._part is not None:
+            if self._part == _part(self._done, self._one):
+                self._done.put(self._part, result)
+            if result.scores is not None:
+                self._done.clear(self._part)
         return result
 
     def _progress(self, report: Reporter) -> Callable[[float], None]:
@@ -211,13 +236,20 @@ def _crew(options: ScanOptions, bundle: ModelBundle) -> AbstractContextManager[C
 
 
 def _part(done: DoneFiles, one: Found) -> Path | None:
+    """Where what is known of a file grows; None where there is nothing to know."""
+    if one.problem:
+        return None
     try:
-        return None if one.problem else done.part(one.path, one.name)
+        status = None if one.url else one.path.stat()
     except OSError:
         return None
+    identity = one.stamp if status is None else f"{status.st_size}|{status.st_mtime_ns}"
+    return done.part(identity, one.name)
 
 
 def _size(one: Found) -> int:
+    if one.url:
+        return one.size_bytes
     try:
         return one.path.stat().st_size
     except OSError:

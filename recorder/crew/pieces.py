@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recorder.detect.bundle import Bundle, ModelBundle
-from recorder.detect.mel import CHUNK_S, TOKENS_PER_CHUNK
+from recorder.detect.mel import CHUNK_S, TOKEN_S, TOKENS_PER_CHUNK
 from recorder.detect.models import Model
 from recorder.detect.pipeline import ChunkResult, needs_from_sample
 from recorder.errors import AudioFileError
@@ -26,6 +26,7 @@ from recorder.onefile import account, blank_row
 from recorder.sound.audiofile import AudioFile
 from recorder.sound.finder import Found
 from recorder.sound.notes import with_start
+from recorder.sound.remote import at_hand, has_spans
 from recorder.sound.resample import (
     StreamResampler,
     section_before,
@@ -50,26 +51,30 @@ class Piece:
 
     first_window: int
     stop_window: int | None
+    span: tuple[float, float] = (0.0, 1.0)
+    """Which share of the file is looked at."""
 
 
 def plan(found: Found, bundle: ModelBundle, *, workers: int) -> list[Piece]:
     """How a recording is shared out; empty when it is better analysed at once."""
-    try:
-        if not isinstance(bundle, Bundle) or found.path.stat().st_size < _SHORTEST_BYTES:
-            return []
-        with AudioFile(found.path) as sound:
-            if not sound.begins_anywhere or sound.frames is None or sound.damage:
-                return []
-            chunks = math.ceil(sound.frames / sound.sample_rate_hz / CHUNK_S)
-    except (AudioFileError, OSError):
+    seconds = _plain_seconds(found) if isinstance(bundle, Bundle) else 0.0
+    if not isinstance(bundle, Bundle) or not seconds:
         return []
+    tokens = math.ceil(seconds / CHUNK_S) * TOKENS_PER_CHUNK
     # One window less than there are: what rounding may take from the end.
-    windows = (chunks * TOKENS_PER_CHUNK - bundle.window_tokens) // bundle.hop_tokens
+    windows = (tokens - bundle.window_tokens) // bundle.hop_tokens
     each = min(max(_FEWEST_WINDOWS, math.ceil(windows / workers)), _MOST_WINDOWS)
     if windows < 2 * _FEWEST_WINDOWS:
         return []
     starts = list(range(0, windows - _FEWEST_WINDOWS + 1, each))
-    return [Piece(*ends) for ends in pairwise(starts)] + [Piece(starts[-1], None)]
+
+    def span(first: int, stop: int | None) -> tuple[float, float]:
+        begin_s = section_needs_from_s(_section(bundle, first))
+        last = math.inf if stop is None else (stop - 1) * bundle.hop_tokens + bundle.window_tokens
+        return begin_s / seconds, min(1.0, (last * TOKEN_S + _BLOCK_S * 3) / seconds)
+
+    ends = [*pairwise(starts), (starts[-1], None)]
+    return [Piece(first, stop, span(first, stop)) for first, stop in ends]
 
 
 def analyse_piece(model: Model, path: Path, piece: Piece) -> Floats | None:
@@ -79,9 +84,7 @@ def analyse_piece(model: Model, path: Path, piece: Piece) -> Floats | None:
     """
     assert model.resumption is not None
     rate_hz = model.bundle.sample_rate_hz
-    section = section_before(
-        needs_from_sample(model.resumption.bundle, piece.first_window) / rate_hz
-    )
+    section = _section(model.resumption.bundle, piece.first_window)
     pipeline = model.resumption.pipeline(
         first_window=piece.first_window,
         stop_window=piece.stop_window,
@@ -108,9 +111,28 @@ def analyse_piece(model: Model, path: Path, piece: Piece) -> Floats | None:
 
 def account_of(found: Found, bundle: ModelBundle, *, start: str) -> tuple[ManifestRow, float]:
     """(the manifest's row, seconds of sound) of a file whose pieces were all plain."""
-    with AudioFile(found.path) as sound:
+    with at_hand(found, span=(0.0, 0.0)) as here, AudioFile(here.path) as sound:
         notes = with_start(sound.notes(found.name), start)
     assert sound.frames is not None
     sound.frames_read = sound.frames
-    row = replace(account(blank_row(found, bundle), sound, found.path), **vars(notes))
+    row = replace(account(blank_row(found, bundle), sound, found), **vars(notes))
     return row, sound.frames / sound.sample_rate_hz
+
+
+def _plain_seconds(found: Found) -> float:
+    """How long a recording is that can be shared out; 0 for any other."""
+    try:
+        size_bytes = found.size_bytes if found.url else found.path.stat().st_size
+        if size_bytes < _SHORTEST_BYTES or not has_spans(found):
+            return 0.0
+        with at_hand(found, span=(0.0, 0.0)) as here, AudioFile(here.path) as sound:
+            if not sound.begins_anywhere or sound.frames is None or sound.damage:
+                return 0.0
+            return sound.frames / sound.sample_rate_hz
+    except (AudioFileError, OSError):
+        return 0.0
+
+
+def _section(bundle: Bundle, window: int) -> int:
+    """Of resampling, in which the sound begins that a window needs."""
+    return section_before(needs_from_sample(bundle, window) / bundle.sample_rate_hz)

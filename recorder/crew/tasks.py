@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from recorder.crew.pieces import Piece, analyse_piece
 from recorder.detect.decide import thresholds
 from recorder.detect.models import Model, load_model, read_model
+from recorder.errors import AudioFileError
 from recorder.keep.result import FileResult
-from recorder.onefile import FileScanner
+from recorder.onefile import FileScanner, Progress
 from recorder.sound.finder import Found
+from recorder.sound.remote import at_hand
 
 Floats = NDArray[np.float32]
 
@@ -66,21 +68,27 @@ class PieceResult:
     elapsed_s: float
 
 
-def whole(settings: Settings, found: Found, part: Path | None = None) -> FileResult:
+def whole(
+    settings: Settings,
+    found: Found,
+    part: Path | None = None,
+    progress: Progress = lambda _: None,
+) -> FileResult:
     """A recording at once; never an exception for what is wrong with it."""
-    return scanner(settings).scan(found, part=part)
+    scanner = _loaded(settings)[1]
+    try:
+        with at_hand(found) as here:
+            return scanner.scan(here, progress, part)
+    except AudioFileError as error:
+        return scanner.failed(found, str(error))
 
 
 def piece(settings: Settings, found: Found, wanted: Piece) -> PieceResult:
     """A piece of one; AudioFileError or ModelError when it cannot be had."""
     started = time.monotonic()
-    rows = analyse_piece(_loaded(settings)[0], found.path, wanted)
+    with at_hand(found, span=wanted.span) as here:
+        rows = analyse_piece(_loaded(settings)[0], here.path, wanted)
     return PieceResult(rows, time.monotonic() - started)
-
-
-def scanner(settings: Settings) -> FileScanner:
-    """The one of this thread, its model loaded once."""
-    return _loaded(settings)[1]
 
 
 _own = threading.local()

@@ -37,45 +37,39 @@ class FileResult:
 class DoneFiles:
     """Finished recordings, so that a scan that was interrupted goes on where it was.
 
-    A result is found again only for the same name, size, modification time, model, thresholds
-    and version of birdrec; failed files are tried again.
+    A result is found again only for the same name, the same `identity` (size and time of its last
+    change, or what another system has instead), model, thresholds and version of birdrec; failed
+    files are tried again.
     """
 
     def __init__(self, folder: Path, settings: str) -> None:
         self._folder = folder
         self._settings = settings
 
-    def get(self, path: Path, name: str) -> FileResult | None:
+    def part(self, identity: str, name: str) -> Path:
+        """Where what is known of a recording grows while it is analysed."""
+        key = f"{self._settings}|{name}|{identity}"
+        return self._folder / f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.part"
+
+    def get(self, part: Path) -> FileResult | None:
         """The kept result, or None: also when it cannot be read, for then it is made again."""
         try:
-            content = json.loads(self._place(path, name).read_text(encoding="utf-8"))
+            content = json.loads(part.with_suffix(".json").read_text(encoding="utf-8"))
             return _from_json(content)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def put(self, path: Path, result: FileResult, part: Path | None) -> None:
-        """Keep a result, if the file is still the one that `part` was asked for."""
-        if result.scores is None or part is None:
+    def put(self, part: Path, result: FileResult) -> None:
+        """Keep a result that was made."""
+        if result.scores is None:
             return
-        try:
-            place = self._place(path, result.manifest.path)
-        except OSError:
-            # It vanished after it was analysed: there is nothing to find this result for.
-            return
-        if place.with_suffix(".part") == part:
-            with written(place) as stream:
-                json.dump(_to_json(result), stream)
+        with written(part.with_suffix(".json")) as stream:
+            json.dump(_to_json(result), stream)
+
+    def clear(self, part: Path) -> None:
+        """What grew is not needed any more."""
         for piece in (part, *self._folder.glob(f"{part.stem}.*.npy")):
             piece.unlink(missing_ok=True)
-
-    def part(self, path: Path, name: str) -> Path:
-        """Where what is known of a recording grows while it is analysed; OSError if it is gone."""
-        return self._place(path, name).with_suffix(".part")
-
-    def _place(self, path: Path, name: str) -> Path:
-        status = path.stat()
-        key = f"{self._settings}|{name}|{status.st_size}|{status.st_mtime_ns}"
-        return self._folder / f"{hashlib.sha256(os.fsencode(key)).hexdigest()[:32]}.json"
 
 
 def _to_json(result: FileResult) -> dict[str, Any]:

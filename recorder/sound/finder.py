@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from recorder.sound.audiofile import AUDIO_SUFFIXES, OTHER_SUFFIXES
 
@@ -21,6 +21,12 @@ class Found:
     """Why there is nothing to decode; empty for a recording."""
     harmless: bool = False
     """The problem is expected (a Mac's shadow file): skipped, not failed."""
+    url: str = ""
+    """Where it lies, if that is not `path` on this machine."""
+    stamp: str = ""
+    """Of what lies at `url`: another when it has changed."""
+    size_bytes: int = 0
+    """Of what lies at `url`."""
 
 
 def find_recordings(paths: Sequence[Path], *, leave_out: Path) -> list[Found]:
@@ -57,20 +63,26 @@ def _below(path: Path, leave_out: Path) -> Iterator[Found]:
     for folder, folders, names in os.walk(path, onerror=problems.append):
         folders[:] = sorted(name for name in folders if Path(folder, name) != leave_out)
         for name in names:
-            suffix = os.path.splitext(name)[1].lower()
-            if suffix in AUDIO_SUFFIXES | OTHER_SUFFIXES:
-                yield _classified(Path(folder, name))
+            if is_wanted(name):
+                path = Path(folder, name)
+                nowhere = path.is_symlink() and not path.exists()
+                yield Found(path, "", "a link to nowhere") if nowhere else classified(path)
     for error in problems:
         yield Found(Path(error.filename), "", f"folder cannot be read ({error.strerror})")
 
 
-def _classified(path: Path) -> Found:
+def is_wanted(name: str) -> bool:
+    """Does a scan account for a file of this name?"""
+    return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES | OTHER_SUFFIXES
+
+
+def classified(path: PurePath) -> Found:
+    """What can be said of a file by its name."""
+    local = Path(path)
     if path.name.startswith("._"):
-        return Found(path, "", "a Mac's shadow of another file, not audio", harmless=True)
+        return Found(local, "", "a Mac's shadow of another file, not audio", harmless=True)
     suffix = path.suffix.lower()
     if suffix in OTHER_SUFFIXES:
         problem = f"{suffix[1:]} cannot be decoded here: convert it to flac or wav first"
-        return Found(path, "", problem, harmless=True)
-    if path.is_symlink() and not path.exists():
-        return Found(path, "", "a link to nowhere")
-    return Found(path, "")
+        return Found(local, "", problem, harmless=True)
+    return Found(local, "")
