@@ -94,7 +94,7 @@ def scan(
     ] = None,
     precision: Annotated[str, typer.Option(help="Of the encoder: auto, fp32 or int8.")] = "auto",
     formats: Annotated[
-        str, typer.Option(help="Of csv, jsonl, raven, audacity; csv is always written.")
+        str, typer.Option(help="Of csv, jsonl, raven, audacity, parquet; csv is always written.")
     ] = "csv",
     scores: Annotated[bool, typer.Option(help="Keep all scores as scores/*.npz.")] = False,
     workers: Annotated[

@@ -28,6 +28,7 @@ from recorder.detect.precision import check_precision
 from recorder.errors import EXIT_OK, EXIT_SOME_FAILED, NothingToDoError, UsageError
 from recorder.keep.formats import FORMATS, make_writable, write_json
 from recorder.keep.outputs import ScanOutputs
+from recorder.keep.parquet import parquet_is_there
 from recorder.keep.result import DoneFiles, FileResult
 from recorder.sound.finder import Found, common_folder, find_recordings
 from recorder.sound.notes import Notes, with_start
@@ -79,6 +80,11 @@ class ScanOptions:
         unknown = [name for name in self.formats if name not in FORMATS]
         if unknown:
             raise UsageError(f"--formats {unknown[0]!r} is unknown: use {', '.join(FORMATS)}")
+        if "parquet" in self.formats and not parquet_is_there():
+            raise UsageError(
+                "--formats parquet needs pyarrow, which is not installed: "
+                "pip install 'birdrec[parquet]'"
+            )
         if self.threshold is not None and not 0.0 < self.threshold < 1.0:
             raise UsageError(f"--threshold {self.threshold} must lie between 0 and 1")
         if self.workers < 1:

@@ -259,3 +259,18 @@ def test_read_mono_is_the_whole_file_at_the_rate_asked_for(
     soundfile.write(tmp_path / "a.wav", samples, RATE_HZ, subtype="FLOAT")
     np.testing.assert_array_equal(read_mono(tmp_path / "a.wav", RATE_HZ), samples)
     assert len(read_mono(tmp_path / "a.wav", 16_000)) == 25 * 16_000
+
+
+def test_a_file_that_grows_is_read_as_it_was_and_says_so(
+    tmp_path: Path, birdlike: MakeSound
+) -> None:
+    path = tmp_path / "growing.wav"
+    soundfile.write(path, birdlike(5.0), 32_000)
+    with AudioFile(path) as sound:
+        blocks = sound.blocks(32_000)
+        first = next(blocks)
+        with path.open("ab") as stream:
+            stream.write(bytes(64_000))
+        rest = list(blocks)
+    assert len(first) + sum(map(len, rest)) == sound.frames == 5 * 32_000
+    assert sound.growth.startswith("it grew by 64000 bytes while it was analysed")

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,3 +174,31 @@ def test_a_scan_opens_no_network_connection(recordings: Path, tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "run.json").is_file()
+
+
+def test_a_recording_that_changes_while_it_is_scanned_is_not_believed_later(
+    birdrec: Birdrec, birdlike: MakeSound, read_lines: ReadLines, tmp_path: Path
+) -> None:
+    """Its recorder still writes: what was there is analysed, said to be a part, and made again."""
+    source, out = tmp_path / "in" / "night.wav", tmp_path / "out"
+    source.parent.mkdir()
+    soundfile.write(source, np.tile(birdlike(60.0), 18), 32_000)
+    command = [sys.executable, "-m", "recorder.cli", "scan", str(source.parent), "--out", str(out)]
+    scan = subprocess.Popen([*command, "--quiet"], stdout=subprocess.PIPE, text=True)
+    deadline_s = time.monotonic() + 60
+    while not list(out.glob(".done/*.part")):
+        # Something is settled, so the file is open.
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
+    with source.open("ab") as stream:
+        stream.write(bytes(64_000))
+    assert scan.wait(timeout=120) == 0
+    (row,) = read_lines(out / "manifest.jsonl")
+    assert row["status"] == "partial"
+    assert "it grew by 64000 bytes" in row["reason"]
+    assert row["seconds_analysed"] == 1080
+    assert not list(out.glob(".done/*.json"))
+    assert birdrec("scan", source.parent, "--out", out, "--quiet").returncode == 0
+    (row,) = read_lines(out / "manifest.jsonl")
+    assert row["status"] == "repaired"
+    assert row["seconds_analysed"] == 1081

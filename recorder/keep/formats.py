@@ -19,7 +19,7 @@ from recorder.errors import UsageError
 
 _LONGEST_NAME_BYTES = 255
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-FORMATS = ("csv", "jsonl", "raven", "audacity")
+FORMATS = ("csv", "jsonl", "raven", "audacity", "parquet")
 """`csv` is always written: it is what other programs are promised."""
 
 
@@ -95,7 +95,7 @@ def written(path: Path) -> Iterator[TextIO]:
     Names that are not UTF-8 keep their bytes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
+    temporary = temporary_for(path)
     with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
         yield stream
         stream.flush()
@@ -141,7 +141,7 @@ def write_audacity(path: Path, rows: Sequence[DetectionRow]) -> None:
 def write_scores(path: Path, arrays: dict[str, Any]) -> None:
     """Arrays of one recording as `.npz`, there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
+    temporary = temporary_for(path)
     with temporary.open("wb") as stream:
         np.savez(stream, **arrays)
     temporary.replace(path)
@@ -188,7 +188,7 @@ def from_cell(text: str) -> str:
     return text[1:] if text[:1] == "'" and text[1:].startswith(_FORMULAS) else text
 
 
-def _temporary(path: Path) -> Path:
-    """Short, whatever the name's length."""
+def temporary_for(path: Path) -> Path:
+    """Where a file grows before it has its name: short, whatever the name's length."""
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()
     return path.with_name(f".{digest[:16]}.tmp")

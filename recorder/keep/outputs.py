@@ -27,6 +27,7 @@ from recorder.keep.formats import (
     write_scores,
     written,
 )
+from recorder.keep.parquet import ParquetDetections
 from recorder.keep.result import FileResult
 
 
@@ -52,6 +53,10 @@ class ScanOutputs:
         self._events = self._csv("events.csv", EventRow)
         self._manifest = self._text("manifest.jsonl")
         self._lines = self._text("detections.jsonl") if "jsonl" in self._formats else None
+        self._parquet = None
+        if "parquet" in self._formats:
+            parquet = ParquetDetections(self._out / "detections.parquet")
+            self._parquet = self._open.enter_context(parquet)
         return self
 
     def __exit__(
@@ -73,6 +78,8 @@ class ScanOutputs:
             for row in result.detections:
                 time = wall_time(result.manifest.start, row.start_s)
                 self._lines.write(json.dumps({**asdict(row), "start_time": time}) + "\n")
+        if self._parquet is not None:
+            self._parquet.add(result.detections, result.manifest.start)
         if result.scores is None:
             return
         if "raven" in self._formats:
