@@ -107,7 +107,7 @@ def test_a_signal_ends_it_in_good_order(night: Path, tmp_path: Path, number: int
 
 
 def _heard(out: Path) -> bool:
-    return any('"kind": "live"' in line for line in (out / "detections.jsonl").open())
+    return any(json.loads(line)["kind"] == "live" for line in (out / "detections.jsonl").open())
 
 
 def test_what_was_printed_survives_kill_9(night: Path, tmp_path: Path) -> None:

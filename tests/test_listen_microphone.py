@@ -154,7 +154,7 @@ def test_after_kill_9_the_same_run_goes_on_with_an_exact_gap(
     assert samples[0] > 6 * RATE_HZ
     assert 2.0 < samples[1] / RATE_HZ < 12.0
     assert base.execute("SELECT count(*) FROM runs").fetchone() == (1,)
-    gaps = [line for line in (out / "detections.jsonl").open() if '"kind": "gap"' in line]
+    gaps = [line for line in (out / "detections.jsonl").open() if '"kind":"gap"' in line]
     assert len(gaps) == 1
     for kind in ("live", "settled"):
         twice = base.execute(

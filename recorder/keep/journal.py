@@ -45,7 +45,10 @@ class Journal:
 
         OSError when the disk takes no more: then the file is as it was before.
         """
-        text = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in records)
+        # Without spaces between: a tenth less for a card to take.
+        text = "".join(
+            json.dumps(one, ensure_ascii=False, separators=(",", ":")) + "\n" for one in records
+        )
         data = memoryview(text.encode("utf-8", "surrogateescape"))
         place = self.bytes
         try:

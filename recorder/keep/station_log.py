@@ -74,10 +74,10 @@ class StationLog:
         else:
             self._append()
 
-    def commit(self, records: list[Record], ledger: Record) -> None:
+    def commit(self, records: list[Record], ledger: Record, *, tables: bool = True) -> None:
         """Write rows that belong together and the ledger that closes them, and make all safe."""
         self._waiting += [*records, {"kind": LEDGER, **ledger}]
-        self.flush(tables=True)
+        self.flush(tables=tables)
 
     def flush(self, *, tables: bool) -> bool:
         """Make safe what was written; False when the disk takes nothing, `trouble` says why.
