@@ -6,6 +6,7 @@ which also stays in a processor's cache.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,20 +33,39 @@ class AttentionWeights:
     out_bias: Floats
 
 
-def attended(query: Floats, keys: Floats, values: Floats) -> Floats:
-    """What each query [heads, asked, d] sees: the softmax's mean of the values [heads, tokens, d].
+class Projection:
+    """rows @ weights + bias, one attention head after the other: all at once are 2 MB more each."""
 
-    Queries carry the scale already.
+    def __init__(self, weights: Floats, bias: Floats | None, heads: int) -> None:
+        """`weights` are [width, heads * d]; without a bias it is 0."""
+        self._weights = split_heads(weights, heads)
+        shape = (heads, 1, self._weights.shape[2])
+        self._bias = np.zeros(shape, np.float32) if bias is None else bias.reshape(shape)
+
+    def of(self, rows: Floats) -> Iterator[Floats]:
+        """[rows, d] of each head of rows [rows, width]."""
+        for weights, bias in zip(self._weights, self._bias, strict=True):
+            projected: Floats = rows @ weights
+            projected += bias
+            yield projected
+
+
+def attended(queries: Iterable[Floats], keys: Iterable[Floats], values: Iterable[Floats]) -> Floats:
+    """What each query sees: the softmax's mean of the values, [heads, asked, d].
+
+    Of each head queries [asked, d], which carry the scale already, keys and values [tokens, d].
     """
-    result = np.empty((*query.shape[:2], values.shape[2]), np.float32)
-    ones = np.ones((values.shape[1], 1), np.float32)
-    for head in range(len(query)):
-        across = np.ascontiguousarray(keys[head].T)
-        # Both sums in one product: a last value of 1 makes the sum below the bar.
-        summed = np.concatenate([values[head], ones], axis=1)
-        for at in range(0, query.shape[1], _PORTION):
-            sums = _exponentials(query[head, at : at + _PORTION] @ across) @ summed
-            result[head, at : at + _PORTION] = sums[:, :-1] / sums[:, -1:]
+    return np.stack([_seen(*one) for one in zip(queries, keys, values, strict=True)])
+
+
+def _seen(query: Floats, keys: Floats, values: Floats) -> Floats:
+    result = np.empty((len(query), values.shape[1]), np.float32)
+    across = np.ascontiguousarray(keys.T)
+    # Both sums in one product: a last value of 1 makes the sum below the bar.
+    summed = np.concatenate([values, np.ones((len(values), 1), np.float32)], axis=1)
+    for at in range(0, len(query), _PORTION):
+        sums = _exponentials(query[at : at + _PORTION] @ across) @ summed
+        result[at : at + _PORTION] = sums[:, :-1] / sums[:, -1:]
     return result
 
 
@@ -61,8 +81,9 @@ def _exponentials(scores: Floats) -> Floats:
 
 def joined(block: AttentionWeights, tokens: Floats, mixed: Floats) -> Floats:
     """x + attention(x): what the heads have mixed [heads, rows, width of a head] joins the rows."""
-    together = mixed.transpose(1, 0, 2).reshape(len(tokens), -1)
-    result: Floats = tokens + together @ block.out + block.out_bias
+    result: Floats = mixed.transpose(1, 0, 2).reshape(len(tokens), -1) @ block.out
+    result += tokens
+    result += block.out_bias
     return result
 
 

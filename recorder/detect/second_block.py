@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from recorder.detect.attention import (
     SMALLEST_EXPONENT,
     AttentionWeights,
+    Projection,
     attended,
     joined,
     split_heads,
@@ -39,8 +40,7 @@ class SecondBlock:
         self._query: Floats = query * scale
         self._query_bias: Floats = biases[0] * scale
         # The bias of the keys adds the same to all scores of a query: softmax does not see it.
-        self._key: Floats = np.ascontiguousarray(key)
-        self._value: Floats = np.ascontiguousarray(value)
+        self._key, self._value = Projection(key, None, heads), Projection(value, None, heads)
         self._key_absorbed = split_heads(key, heads).transpose(0, 2, 1).copy()
         self._value_absorbed: Floats = split_heads(value, heads).copy()
         self._value_bias: Floats = split_heads(biases[2][np.newaxis], heads)
@@ -52,9 +52,9 @@ class SecondBlock:
         if len(asked) <= _FEW:
             mixed = self._absorbed(query, known)
         else:
-            keys = split_heads(known @ self._key, self._heads)
-            mixed = attended(query, keys, split_heads(known @ self._value, self._heads))
-        after = joined(self._block, rows, mixed + self._value_bias)
+            mixed = attended(query, self._key.of(known), self._value.of(known))
+        mixed += self._value_bias
+        after = joined(self._block, rows, mixed)
         result: Floats = after @ self._classify + self._classify_bias
         return result
 
