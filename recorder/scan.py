@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,24 @@ def run_scan(options: ScanOptions, *, quiet: bool) -> tuple[dict[str, Any], Tall
     if options.start and len(found) > 1:
         raise UsageError(f"--start is that of one recording: {len(found)} were found")
     make_writable(options.out)
-    tally, counts, interrupted = Tally(), _Counts(), False
+    with _room(options.out):
+        tally, counts, interrupted = _write_results(options, bundle, found, quiet=quiet)
+        run = _run_record(options, bundle, counts, time.monotonic() - started)
+        run["recordings"] = options.url or str(common_folder(options.local_paths))
+        write_json(options.out / "run.json", run)
+    if interrupted:
+        raise KeyboardInterrupt
+    if not any(not one.problem for one in found):
+        raise NothingToDoError(_nothing(options, found))
+    failed = counts.by_status["failed"]
+    return run, tally, EXIT_SOME_FAILED if failed else EXIT_OK
+
+
+def _write_results(
+    options: ScanOptions, bundle: ModelBundle, found: list[Found], *, quiet: bool
+) -> tuple[Tally, _Counts, bool]:
+    """Analyse and write; the last value tells whether Ctrl-C ended it before its end."""
+    tally, counts = Tally(), _Counts()
     labels = [label.label for label in bundle.labels]
     with ScanOutputs(
         options.out, formats=options.formats, labels=labels, scores=options.scores
@@ -132,16 +149,20 @@ def run_scan(options: ScanOptions, *, quiet: bool) -> tuple[dict[str, Any], Tall
                         break
             except KeyboardInterrupt:
                 # What is complete is written out before anything else happens.
-                interrupted = True
-    run = _run_record(options, bundle, counts, time.monotonic() - started)
-    run["recordings"] = options.url or str(common_folder(options.local_paths))
-    write_json(options.out / "run.json", run)
-    if interrupted:
-        raise KeyboardInterrupt
-    if not any(not one.problem for one in found):
-        raise NothingToDoError(_nothing(options, found))
-    failed = counts.by_status["failed"]
-    return run, tally, EXIT_SOME_FAILED if failed else EXIT_OK
+                return tally, counts, True
+    return tally, counts, False
+
+
+@contextmanager
+def _room(out: Path) -> Iterator[None]:
+    """What the disk of `--out` refuses, in words: a recording's own troubles end in its row."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"--out {out} takes no more ({error.strerror or error}): make room, then the same "
+            "command goes on with what is not done"
+        ) from error
 
 
 def _found(options: ScanOptions) -> list[Found]:

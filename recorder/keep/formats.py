@@ -18,6 +18,8 @@ import numpy as np
 from recorder.errors import UsageError
 
 _LONGEST_NAME_BYTES = 255
+_TRIED_BYTES = 1 << 16
+"""A folder without room for so much is full."""
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 FORMATS = ("csv", "jsonl", "raven", "audacity", "parquet")
 """`csv` is always written: it is what other programs are promised."""
@@ -107,8 +109,8 @@ def make_writable(out: Path) -> None:
     """Make the folder of `--out` and try it before any work; UsageError when it cannot be used."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
+        with tempfile.TemporaryFile(dir=out) as stream:
+            stream.write(bytes(_TRIED_BYTES))
     except OSError as error:
         raise UsageError(
             f"--out {out} cannot be written to ({error.strerror}): choose another folder"
