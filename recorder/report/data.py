@@ -70,6 +70,8 @@ class Report:
     by_unit: dict[str, set[str]] = field(default_factory=dict)
     """The species of each day, or of each recording where no day is known, in order."""
     unit: str = "recording"
+    undated: int = 0
+    """Recordings of which nobody knows at what time they were made."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Of sound: in all, analysed, and lost by reason."""
     statuses: Counter[str] = field(default_factory=Counter)
@@ -98,7 +100,9 @@ def _of_scan(out: Path, recordings: Path | None, examples: int) -> Report:
     root = recordings or Path(run.get("recordings", "."))
     report = Report(f"{len(manifest)} recordings of {root.name or root}", root)
     report.clock = _clock_of([start for start in starts.values() if start])
-    if report.clock:
+    heard_at = [starts[name] for name, row in manifest.items() if row["seconds_analysed"]]
+    report.undated = heard_at.count("")
+    if heard_at and not report.undated:
         report.unit = "day"
     totals = run["totals"]
     report.seconds = {
@@ -204,8 +208,9 @@ def _heard(report: Report, row: dict[str, Any], example: Example, examples: int)
 
 def _listened(report: Report, name: str, start: str, seconds: float) -> None:
     """Count the sound by hour and by day, from the time of its start."""
-    if not start or report.unit != "day":
+    if report.unit != "day":
         report.by_unit.setdefault(name, set())
+    if not start:
         return
     time, left = datetime.fromisoformat(start.replace("Z", "+00:00")), seconds
     while left > 0:
@@ -214,7 +219,8 @@ def _listened(report: Report, name: str, start: str, seconds: float) -> None:
         report.effort[time.hour] += within
         day = time.date().isoformat()
         report.days[day] += 0
-        report.by_unit.setdefault(day, set())
+        if report.unit == "day":
+            report.by_unit.setdefault(day, set())
         time, left = following, left - within
 
 

@@ -12,7 +12,8 @@ from recorder.report.svg import Axis, Bar, Line, bars, line_chart, matrix, numbe
 
 _CSS = """
 .heard{display:flex;flex-wrap:wrap;gap:1rem;margin:.5rem 0 1rem}
-figure{margin:0;max-width:22rem} figure img{width:100%;height:auto;background:#fff;display:block}
+figure{margin:0;flex:1 1 18rem;max-width:20.5rem}
+figure img{width:100%;height:auto;background:#fff;display:block}
 figure audio{width:100%} figcaption{font-size:.9rem;color:var(--dim)}
 """
 _DAYS_DRAWN = 62
@@ -79,6 +80,8 @@ def _activity(report: Report, species: list[Species]) -> str:
     said = (
         f"Time of day: {report.clock}. A dash is an hour without sound; below, the hours of sound."
     )
+    if report.undated:
+        said += f" Left out: {report.undated} recordings whose time is not known."
     drawn = matrix(
         title,
         [one.name for one in species],
@@ -102,7 +105,7 @@ def _days(report: Report) -> str:
     said = "Chunks with a species, added over all species."
     if len(days) < len(report.days):
         said += f" The last {len(days)} of {len(report.days)} days."
-    rows = [Bar(day, float(report.days[day])) for day in days]
+    rows = [Bar(day, float(report.days[day]), said=str(report.days[day])) for day in days]
     step = max(1, round(most / 4))
     axis = Axis("chunks", 0.0, float(max(most, 1)), [float(x) for x in range(0, most + 1, step)])
     return section("Detections per day", said, bars("Detections per day", axis, rows))

@@ -71,6 +71,8 @@ class Bar:
     label: str
     value: float
     columns: Sequence[str] = ()
+    said: str = ""
+    """Its value in words, where two decimals are not wanted."""
 
 
 def words(value: str) -> str:
@@ -150,7 +152,7 @@ def bars(title: str, axis: Axis, rows: Sequence[Bar], headers: Sequence[str] = (
             hint = f"<title>{words(row.label)}: {number(row.value)}</title>"
             box = f'x="{left}" y="{y + 3:.1f}" width="{end - left:.1f}" height="14"'
             parts.append(f'<rect class="fill-a" {box}>{hint}</rect>')
-        parts.append(text(end + 4, y + 14, number(row.value)))
+        parts.append(text(end + 4, y + 14, row.said or number(row.value)))
         for at, value in enumerate(row.columns):
             x = WIDTH - column * (len(row.columns) - at - 1)
             parts.append(text(x, y + 14, value, "end soft"))
@@ -168,7 +170,9 @@ def matrix(
     column_title: str,
 ) -> str:
     """A grid of `shares` from 0 to 1, written as per cent; 0 is blank, NaN a dash."""
-    left, top, cell = LABELS, LABELS, 22.0
+    left, cell = LABELS, 22.0
+    longest = max((min(len(name), _LONGEST) for name in columns), default=0)
+    top = min(LABELS, 24.0 + _CHARACTER * longest)
     parts = [
         text(left - 6, top - 8, f"{row_title} ↓", "end strong"),
         text(left - 6, 14, f"{column_title} →", "end strong"),
