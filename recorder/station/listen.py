@@ -18,6 +18,7 @@ from recorder.keep.formats import make_writable
 from recorder.keep.kept_files import remove_unfinished
 from recorder.keep.recording import recover_recordings
 from recorder.keep.station_log import StationLog
+from recorder.memory import give_back
 from recorder.sound.clock import SystemClock
 from recorder.sound.replay import Replay
 from recorder.sound.source import Source
@@ -75,6 +76,7 @@ def _model(options: ListenOptions) -> Model | None:
     try:
         bundle = read_model(options.model or DEFAULT_BUNDLE)
         model = load_model(bundle, precision_of(bundle, options.precision))
+        give_back()
         model.rolling()
     except ModelError as error:
         if options.record_only:

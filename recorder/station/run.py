@@ -15,6 +15,7 @@ from recorder.detect.rolling import Heard
 from recorder.keep.journal import Record
 from recorder.keep.ledger import LOST, Ledger
 from recorder.keep.station_log import StationLog
+from recorder.memory import give_back
 from recorder.station.analyst import Analyst
 from recorder.station.backlog import Piece
 from recorder.station.rows import RowMaker, RunInfo, Times
@@ -141,6 +142,8 @@ class Run:
             self.ledger.analysed(until)
             self.settled_frames = until
             self.commit(rows)
+            # Until the next window, in five minutes, a live step needs little.
+            give_back()
 
     def _live(self, results: list[ChunkResult]) -> None:
         new = [one for one in results if one.index >= self.live_chunks]
