@@ -74,7 +74,7 @@ def _alone(out: Path) -> Iterator[None]:
 def _model(options: ListenOptions) -> Model | None:
     try:
         bundle = read_model(options.model or DEFAULT_BUNDLE)
-        model = load_model(bundle, precision_of(bundle, options.precision))
+        model = load_model(bundle, precision_of(bundle, options.precision), threads=options.threads)
         model.rolling()
     except ModelError as error:
         if options.record_only:

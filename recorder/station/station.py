@@ -64,7 +64,9 @@ class Station:
         """
         self._options, self._model, self._log, self._view = options, model, log, view
         self._clock = clock
-        self._folders = spool_folders(options.out, round(options.min_free_mb * 1e6))
+        self._folders = spool_folders(
+            options.out, round(options.min_free_mb * 1e6), round(options.spool_ram_mb * 1e6)
+        )
         self._notifier = Notifier()
         self._watch = Watch(log, view, self._notifier)
         self._stop = stop
