@@ -20,8 +20,8 @@ EARLIEST_UTC_S = 1_704_067_200.0
 """2024: a clock that says less was never set, and nothing is missed because of it."""
 CLOCK_WORDS = '"local", "utc", or the name of a time zone, as "America/Puerto_Rico"'
 
-_CLOCK_TIME = re.compile(r"(\d\d):(\d\d)")
-_SUN_TIME = re.compile(r"(sunrise|sunset)(?:([+-])(\d\d):(\d\d))?")
+_CLOCK_TIME = re.compile(r"(\d\d):(\d\d)", re.ASCII)
+_SUN_TIME = re.compile(r"(sunrise|sunset)(?:([+-])(\d\d):(\d\d))?", re.ASCII)
 _MOST_OFFSET_S = 12 * 3600
 _DAYS_AHEAD = 400
 """A change that does not come within a year and a month does not come."""
@@ -148,9 +148,8 @@ class Schedule:
         """When listening begins or ends next; None where it never does."""
         if self.is_always:
             return None
-        moment_s = max(utc_s, EARLIEST_UTC_S)
         before = self.is_on(utc_s)
-        for candidate_s in self._edges(moment_s):
+        for candidate_s in (EARLIEST_UTC_S, *self._edges(max(utc_s, EARLIEST_UTC_S))):
             if candidate_s > utc_s and self.is_on(candidate_s) != before:
                 return candidate_s
         return None

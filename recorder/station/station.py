@@ -271,7 +271,8 @@ class Station:
                 break
             if piece is not None:
                 self._take(live, piece)
-            if piece is not None or live.intake.away:
+            # At rest a piece of nothing comes every few seconds: only an intake that hangs is mute.
+            if piece is not None or (live.intake.away and not live.intake.rests):
                 self._notifier.alive()
             if time.monotonic() - shown_s >= _SHOW_S:
                 shown_s = time.monotonic()

@@ -7,16 +7,17 @@ midnights before and after: what they tend to as the polar night or day comes ne
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Any
 
 from recorder.errors import ConfigError
 
 _HALF_DAY_S = 43_200.0
-_HALF_DAY = timedelta(seconds=_HALF_DAY_S)
+_EXACT_S = 0.5
+_RISES_DEG = 0.7891
+"""The sun's radius and the air's refraction at the horizon, as `astral.sun.sunrise` has them."""
 
 
 @dataclass(frozen=True)
@@ -40,44 +41,53 @@ class SunDay:
 @lru_cache(maxsize=64)
 def sun_day(site: Site, day: date) -> SunDay:
     """Of the day whose noon at the place is on this date; ConfigError without `astral`."""
+    height = _height_above_rising(site)
+    noon_s = _noon_s(site, day)
+    rise_s = _crossing_s(height, noon_s - _HALF_DAY_S, noon_s)
+    set_s = _crossing_s(height, noon_s + _HALF_DAY_S, noon_s)
+    polar = {0.0: "night", 2.0 * _HALF_DAY_S: "day"}.get(set_s - rise_s, "")
+    return SunDay(rise_s, set_s, polar)
+
+
+def _height_above_rising(site: Site) -> Callable[[float], float]:
+    """Degrees from where the upper edge of the sun is seen to rise to where it is at a moment."""
     try:
-        from astral import Observer, SunDirection
-        from astral.julian import julianday, julianday_to_juliancentury
-        from astral.sun import eq_of_time, zenith
+        from astral import Observer
+        from astral.sun import elevation
     except ImportError as error:
         raise ConfigError(
             "a schedule that follows the sun needs the package astral: pip install astral"
         ) from error
     observer = Observer(site.latitude, site.longitude)
+
+    def height(utc_s: float) -> float:
+        moment = datetime.fromtimestamp(utc_s, UTC)
+        return elevation(observer, moment, with_refraction=False) + _RISES_DEG
+
+    return height
+
+
+def _noon_s(site: Site, day: date) -> float:
+    """When the sun is highest: a quarter of an hour from the mean sun's noon at most."""
+    from astral.julian import julianday, julianday_to_juliancentury
+    from astral.sun import eq_of_time
+
     mean = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
     mean -= timedelta(hours=site.longitude / 15.0)
-    # Of the mean sun, then of the true one: they differ by a quarter of an hour at most.
-    noon = mean - timedelta(minutes=eq_of_time(julianday_to_juliancentury(julianday(mean))))
-    noon_s = noon.timestamp()
-    rise_s = _transit_s(observer, noon, SunDirection.RISING)
-    set_s = _transit_s(observer, noon, SunDirection.SETTING)
-    polar = ""
-    if rise_s is None and set_s is None:
-        polar = "day" if zenith(observer, noon) < 90.0 else "night"
-    reach_s = 0.0 if polar == "night" else _HALF_DAY_S
-    return SunDay(
-        noon_s - reach_s if rise_s is None else rise_s,
-        noon_s + reach_s if set_s is None else set_s,
-        polar,
-    )
+    return mean.timestamp() - 60.0 * eq_of_time(julianday_to_juliancentury(julianday(mean)))
 
 
-def _transit_s(observer: Any, noon: datetime, direction: Any) -> float | None:
-    """When the sun crosses the horizon within the half day before or after noon, if it does."""
-    from astral.sun import SUN_APPARENT_RADIUS, time_of_transit
-
-    rises = direction.name == "RISING"
-    first, last = (noon - _HALF_DAY, noon) if rises else (noon, noon + _HALF_DAY)
-    for near in (0, -1, 1):
-        # Which date astral means depends on the longitude.
-        day = (noon + timedelta(days=near)).date()
-        with suppress(ValueError):
-            found = time_of_transit(observer, day, 90.0 + SUN_APPARENT_RADIUS, direction)
-            if first <= found <= last:
-                return found.timestamp()
-    return None
+def _crossing_s(height: Callable[[float], float], midnight_s: float, noon_s: float) -> float:
+    """Between a midnight and a noon, where the sun rises or sets; else the one that comes near."""
+    if height(midnight_s) >= 0.0:
+        return midnight_s
+    if height(noon_s) <= 0.0:
+        return noon_s
+    below_s, above_s = midnight_s, noon_s
+    while abs(above_s - below_s) > _EXACT_S:
+        middle_s = (below_s + above_s) / 2.0
+        if height(middle_s) < 0.0:
+            below_s = middle_s
+        else:
+            above_s = middle_s
+    return above_s
