@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,10 @@ from recorder.errors import EXIT_INTERRUPTED
 
 
 def listen(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option(help="A birdrec.toml; options given here win over it.")
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="Index, name or id of the microphone; see birdrec devices.")
     ] = None,
@@ -62,38 +66,58 @@ def listen(
 
     Writes detections.jsonl and station.sqlite to --out, whose ledger accounts for every sample.
     Ctrl-C or SIGTERM ends it in good order; after a crash the same command goes on. Exit code: 0
-    ended, 1 unreadable recording, 2 usage, 4 no such microphone, 5 model, 130 interrupted twice.
+    ended, 1 unreadable recording, 2 usage, 3 --config, 4 no such microphone, 5 model, 130
+    interrupted twice.
     """
+    from recorder.config.listening import listen_options
+    from recorder.config.read import defaults, read_settings
     from recorder.station.listen import run_listen
-    from recorder.station.options import ListenOptions, parse_speed
+    from recorder.station.options import parse_speed
 
-    options = ListenOptions(
-        device=device,
-        replay=replay,
-        speed=parse_speed(speed),
-        out=out,
-        model=model,
-        precision=precision,
-        threshold=threshold,
-        channel=channel,
-        rate_hz=rate,
-        bits=bits,
-        wait_s=wait,
-        keep_audio="all" if record_only else keep_audio,
-        clip_context_s=clip_context,
-        clips_per_species=clips_per_species,
-        keep_days=keep_days,
-        keep_gb=keep_gb,
-        duration_s=duration,
-        when_late=when_late,
-        record_only=record_only,
-        min_free_mb=min_free_mb,
-    )
+    asked = {
+        "device": device,
+        "replay": replay,
+        "speed": parse_speed(speed),
+        "out": out,
+        "model": model,
+        "precision": precision,
+        "threshold": threshold,
+        "channel": channel,
+        "rate_hz": rate,
+        "bits": bits,
+        "wait_s": wait,
+        "keep_audio": keep_audio,
+        "clip_context_s": clip_context,
+        "clips_per_species": clips_per_species,
+        "keep_days": keep_days,
+        "keep_gb": keep_gb,
+        "duration_s": duration,
+        "when_late": when_late,
+        "record_only": record_only,
+        "min_free_mb": min_free_mb,
+    }
+    settings = defaults() if config is None else read_settings(config)
+    options = listen_options(settings, **_said(context, asked))
     try:
         run_listen(options, quiet=quiet, as_json=as_json)
     except KeyboardInterrupt:
         typer.echo("Interrupted; the same command goes on from there.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+_RENAMED = {"rate_hz": "rate", "wait_s": "wait", "clip_context_s": "clip_context"}
+_RENAMED["duration_s"] = "duration"
+"""Options whose names on the command line have no unit."""
+
+
+def _said(context: typer.Context, asked: dict[str, Any]) -> dict[str, Any]:
+    """Those that were given, and not those that have their defaults."""
+    sources = {name: context.get_parameter_source(_RENAMED.get(name, name)) for name in asked}
+    return {
+        name: asked[name]
+        for name, source in sources.items()
+        if source is not None and source.name != "DEFAULT"
+    }
 
 
 def devices(

@@ -111,15 +111,15 @@ def precision_of(bundle: ModelBundle, wanted: str) -> str:
     return AS_EXPORTED
 
 
-def load_model(bundle: ModelBundle, precision: str = "auto") -> Model:
+def load_model(bundle: ModelBundle, precision: str = "auto", *, threads: int = 1) -> Model:
     """Load what is in a bundle; ModelError when a graph does not load or fit `model.json`."""
     if isinstance(bundle, ClassifierBundle):
-        network = ClassifierNetwork(bundle)
+        network = ClassifierNetwork(bundle, threads=threads)
         return Model(
             bundle, lambda: ClassifierPipeline(network), lambda: RollingClassifier(network)
         )
     assert isinstance(bundle, Bundle)
-    networks = Networks(bundle, precision=precision)
+    networks = Networks(bundle, precision=precision, threads=threads)
     return Model(
         bundle,
         lambda: Pipeline(networks),

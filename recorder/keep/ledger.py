@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 ANALYSED, PENDING, LOST = "analysed", "pending", "lost"
-REASONS = ("overrun", "device", "disk", "shutdown", "decode", "thinned")
+REASONS = ("overrun", "device", "disk", "shutdown", "decode", "thinned", "schedule")
 """Why samples are lost: the device or its driver was not read in time; the device was away; the
 disk took no more while analysis was behind; birdrec was not running; the net could not decide;
-left out evenly because the board was late and the user wished so."""
+left out evenly because the board was late and the user wished so; off by the user's schedule."""
 
 
 @dataclass(frozen=True)

@@ -153,8 +153,10 @@ def _of_tables(out: Path, base: sqlite3.Connection, examples: int) -> Report:
     for row in base.execute("SELECT * FROM ledger ORDER BY start_sample"):
         seconds = row["samples"] / rates.get(row["run"], 1)
         lost = row["state"] == "lost"
-        sums[f"lost ({row['reason']})" if lost else row["state"]] += seconds
-        if lost and len(report.troubles) < _TROUBLES:
+        resting = lost and row["reason"] == "schedule"
+        state = "off by schedule" if resting else row["state"]
+        sums[f"lost ({row['reason']})" if lost and not resting else state] += seconds
+        if lost and not resting and len(report.troubles) < _TROUBLES:
             report.troubles.append((row["start_utc"], f"{seconds:.2f} s lost", row["reason"]))
         if not lost:
             _listened(report, row["start_utc"][:10], row["start_utc"], seconds)

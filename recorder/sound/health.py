@@ -86,23 +86,33 @@ class MicrophoneHealth:
         self._pending = self._pending[:0]
         self._lasted = dict.fromkeys(_ADVICE, 0)
 
+    def look(self, second: Floats) -> dict[str, str]:
+        """What is wrong in one second [frames, channels], with advice: nobody waits if it lasts."""
+        ills = self._ills(second)
+        channels = {name: [at for at, is_ill in enumerate(ill, 1) if is_ill] for name, ill in ills}
+        return {name: self._advice(name, ill) for name, ill in channels.items() if ill}
+
     def _judge(self, second: Floats) -> list[HealthChange]:
+        return [change for name, ill in self._ills(second) for change in self._count(name, ill)]
+
+    def _ills(self, second: Floats) -> list[tuple[str, Sequence[bool] | NDArray[np.bool_]]]:
+        """Which channels have which problem."""
         centred = second - second.mean(axis=0)
         levels = [_dbfs(float(rms)) for rms in np.sqrt(np.square(centred).mean(axis=0))]
         self.level_dbfs = max(levels)
         self.peak_dbfs = _dbfs(float(np.abs(second).max()))
         dead = (second == second[0]).all(axis=0)
-        found = {
-            "dead": dead,
-            "deaf": ~dead & (np.array(levels) < _DEAF_DBFS),
-            "dc": ~dead & (np.abs(second.mean(axis=0)) > _DC_SHARE),
-            "clipped": (np.abs(second) >= _FULL_SCALE).mean(axis=0) > _CLIPPED_SHARE,
-            "hum": [
-                level > _HUM_DBFS and self._hums(centred[:, channel])
-                for channel, level in enumerate(levels)
-            ],
-        }
-        return [change for name, ill in found.items() for change in self._count(name, ill)]
+        hum = [
+            level > _HUM_DBFS and self._hums(centred[:, channel])
+            for channel, level in enumerate(levels)
+        ]
+        return [
+            ("dead", dead),
+            ("deaf", ~dead & (np.array(levels) < _DEAF_DBFS)),
+            ("dc", ~dead & (np.abs(second.mean(axis=0)) > _DC_SHARE)),
+            ("clipped", (np.abs(second) >= _FULL_SCALE).mean(axis=0) > _CLIPPED_SHARE),
+            ("hum", hum),
+        ]
 
     def _hums(self, second: Floats) -> bool:
         """Is most of the energy in the lines of a mains?"""

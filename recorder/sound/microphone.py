@@ -90,6 +90,11 @@ class Microphone:
                 return event
         return self._end
 
+    def rest(self) -> None:
+        """End the child, and let the device sleep until the next `read`."""
+        self._drop()
+        self._next_start_s = 0.0
+
     def close(self) -> None:
         """End the child, whatever it is doing; every further `read` is a final Lost."""
         self._drop()

@@ -1,4 +1,4 @@
-"""What a source of live sound says: opened, sound, lost; a microphone and a replayed file alike."""
+"""What a source of live sound says: opened, sound, lost, at rest; microphone and file alike."""
 
 from __future__ import annotations
 
@@ -45,7 +45,19 @@ class Lost:
     """A file is over, or the device is one that cannot be used at all: nothing will follow."""
 
 
-Event = Opened | Sound | Lost
+@dataclass(frozen=True)
+class Rest:
+    """Nobody wishes to hear anything, from the last sound to this moment and on."""
+
+    boottime_s: float
+    """CLOCK_BOOTTIME of the moment."""
+    reason: str
+    """In words: off until when."""
+    over: bool = False
+    """From this moment on sound is wished for again, and is not there yet."""
+
+
+Event = Opened | Sound | Lost | Rest
 
 
 class Source(Protocol):

@@ -17,7 +17,7 @@ from recorder.sound.audiofile import LARGEST_SAMPLE
 from recorder.sound.clock import Clock
 from recorder.sound.health import HealthChange, MicrophoneHealth
 from recorder.sound.overrun import OverrunGauge
-from recorder.sound.source import Frames, Lost, Opened, Sound, Source
+from recorder.sound.source import Frames, Lost, Opened, Rest, Sound, Source
 from recorder.sound.timeline import ClockStep, Timeline
 from recorder.station.backlog import Backlog
 
@@ -89,6 +89,8 @@ class Intake(threading.Thread):
         self.away = ""
         """Why no sound comes at the moment; empty when it does."""
         self._away_reason = "device"
+        self._gone = False
+        """It was told that the device went away, and not yet that it is back."""
         self._last_sound_s: float | None = None
         self.failure: BaseException | None = None
 
@@ -96,6 +98,11 @@ class Intake(threading.Thread):
     def frames(self) -> int:
         """Frames since the start, lost ones included."""
         return self._ledger.end
+
+    @property
+    def rests(self) -> bool:
+        """No sound comes because none is wished for."""
+        return bool(self.away) and self._away_reason == "schedule"
 
     def continue_from(self, boottime_s: float) -> None:
         """What was before ended at this time: up to the first sound it is lost."""
@@ -132,21 +139,41 @@ class Intake(threading.Thread):
             return not event.final
         if isinstance(event, Opened):
             return self._reopened(event)
-        if self.away and self._clock is not None and self._last_sound_s is not None:
+        if isinstance(event, Rest):
+            self._rest(event)
+        elif self.away and self._clock is not None and self._last_sound_s is not None:
             self._pass_time(self._clock.boottime_s() - _SURE_S, at_least_s=_GAP_STEP_S)
-        return True
+        return self.frames < self._limit
+
+    def _rest(self, event: Rest) -> None:
+        """Time goes on unheard, as it was wished: that is no fault of the microphone."""
+        if self._last_sound_s is None:
+            # Nothing was heard yet: the account begins here.
+            self._last_sound_s = event.boottime_s
+            self._keep_time(event.boottime_s)
+        if not self.rests:
+            self._release()
+            self._pass_time(event.boottime_s, at_least_s=0.0)
+            self._away_reason = "schedule"
+        self.away = event.reason
+        self._pass_time(event.boottime_s, at_least_s=0.0 if event.over else _GAP_STEP_S)
+        if event.over:
+            self._away_reason = "device"
 
     def _lose(self, event: Lost) -> None:
-        if not self.away:
+        if not self._gone and self._away_reason != "shutdown":
             self._tell(Noted(self.frames, event))
+            self._gone = True
         self.away = event.reason
 
     def _reopened(self, opened: Opened) -> bool:
         """The same form of sound goes on; another one needs another run."""
-        if self.away and self._clock is not None and self._last_sound_s is not None:
-            # What was away until now is counted first, so that the word has its place in time.
-            self._pass_time(self._clock.boottime_s() - _SURE_S, at_least_s=0.0)
-        self._tell(Noted(self.frames, opened))
+        if self._gone:
+            if self._clock is not None and self._last_sound_s is not None:
+                # What was away until now is counted first: so the word has its place in time.
+                self._pass_time(self._clock.boottime_s() - _SURE_S, at_least_s=0.0)
+            self._tell(Noted(self.frames, opened))
+            self._gone = False
         form = (opened.sample_rate_hz, opened.channels)
         if form == (self.opened.sample_rate_hz, self.opened.channels):
             return True
@@ -174,7 +201,7 @@ class Intake(threading.Thread):
         self.away, self._away_reason = "", "device"
         self._lost(sound.lost_frames, "overrun")
         first = self.frames
-        frames = sound.frames[: int(min(len(sound.frames), self._limit - first))]
+        frames = sound.frames[: int(max(0, min(len(sound.frames), self._limit - first)))]
         self._ledger.heard(len(frames))
         # Before anybody analyses it: its rows need their time.
         self._keep_time(boottime_s)
@@ -202,6 +229,7 @@ class Intake(threading.Thread):
         if until_s - self._last_sound_s < at_least_s:
             return
         gone = self.timeline.frames_between(self._last_sound_s, until_s)
+        gone = int(min(gone, self._limit - self.frames))
         if gone > 0:
             self._lost(gone, self._away_reason)
             self._last_sound_s = until_s

@@ -19,11 +19,12 @@ from recorder.keep.kept_files import remove_unfinished
 from recorder.keep.recording import recover_recordings
 from recorder.keep.station_log import StationLog
 from recorder.memory import give_back
-from recorder.sound.clock import SystemClock
+from recorder.sound.clock import Clock, SystemClock
 from recorder.sound.replay import Replay
 from recorder.sound.source import Source
 from recorder.station import audio, clips
 from recorder.station.options import ListenOptions
+from recorder.station.scheduled import Scheduled
 from recorder.station.station import Station
 from recorder.station.view import JsonLines, Lines, Quiet, Screen, View
 
@@ -41,9 +42,9 @@ def run_listen(options: ListenOptions, *, quiet: bool, as_json: bool) -> None:
         view = _view(quiet=quiet, as_json=as_json)
         log = _log(options.out, view)
         try:
-            source = _source(options, log, view)
+            clock = SystemClock() if options.replay is None else None
+            source = _source(options, log, view, clock)
             try:
-                clock = SystemClock() if options.replay is None else None
                 Station(options, model=model, log=log, view=view, clock=clock, stop=stop).listen(
                     source
                 )
@@ -75,7 +76,7 @@ def _alone(out: Path) -> Iterator[None]:
 def _model(options: ListenOptions) -> Model | None:
     try:
         bundle = read_model(options.model or DEFAULT_BUNDLE)
-        model = load_model(bundle, precision_of(bundle, options.precision))
+        model = load_model(bundle, precision_of(bundle, options.precision), threads=options.threads)
         give_back()
         model.rolling()
     except ModelError as error:
@@ -119,11 +120,15 @@ def _log(out: Path, view: View) -> StationLog:
     return log
 
 
-def _source(options: ListenOptions, log: StationLog, view: View) -> Source:
-    if options.replay is None:
+def _source(options: ListenOptions, log: StationLog, view: View, clock: Clock | None) -> Source:
+    if clock is not None:
         from recorder.station.which_device import open_microphone
 
-        return open_microphone(options, log, view.word)
+        microphone = open_microphone(options, log, view.word)
+        if options.schedule.is_always:
+            return microphone
+        return Scheduled(microphone, options.schedule, clock)
+    assert options.replay is not None
     try:
         return Replay(options.replay, speed=options.speed)
     except AudioFileError as error:

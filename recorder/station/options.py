@@ -8,6 +8,7 @@ from pathlib import Path
 
 from recorder.detect.precision import check_precision
 from recorder.errors import UsageError
+from recorder.station.schedule import ALWAYS, Schedule
 
 KEEP_AUDIO = ("none", "clips", "all")
 WHEN_LATE = ("queue", "thin")
@@ -44,6 +45,11 @@ class ListenOptions:
     when_late: str = "queue"
     record_only: bool = False
     min_free_mb: float = 500.0
+    threads: int = 1
+    spool_ram_mb: float = 0.0
+    """Of the RAM disk; 0 = by the memory."""
+    schedule: Schedule = ALWAYS
+    """Of a microphone; a replay is heard whole."""
 
     def check(self) -> None:
         """UsageError for what cannot be."""

@@ -19,14 +19,17 @@ _RAM_SHARE = 6
 _RAM_FREE_BYTES = 32_000_000
 
 
-def spool_folders(out: Path, min_free_bytes: int) -> list[SpoolFolder]:
-    """The RAM disk where there is one, then the station's folder."""
+def spool_folders(out: Path, min_free_bytes: int, ram_bytes: int = 0) -> list[SpoolFolder]:
+    """The RAM disk where there is one, then the station's folder.
+
+    Of the RAM disk `ram_bytes` are taken; 0 = by the memory.
+    """
     disk = SpoolFolder(out / "spool", None, min_free_bytes)
     if not os.access(_RAM_DISK, os.W_OK):
         return [disk]
     name = hashlib.sha256(os.fsencode(out.resolve())).hexdigest()[:12]
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit_bytes = min(_MOST_RAM_BYTES, memory_bytes // _RAM_SHARE)
+    limit_bytes = ram_bytes or min(_MOST_RAM_BYTES, memory_bytes // _RAM_SHARE)
     return [SpoolFolder(_RAM_DISK / f"birdrec-{name}", limit_bytes, _RAM_FREE_BYTES), disk]
 
 

@@ -64,7 +64,9 @@ class Station:
         """
         self._options, self._model, self._log, self._view = options, model, log, view
         self._clock = clock
-        self._folders = spool_folders(options.out, round(options.min_free_mb * 1e6))
+        self._folders = spool_folders(
+            options.out, round(options.min_free_mb * 1e6), round(options.spool_ram_mb * 1e6)
+        )
         self._notifier = Notifier()
         self._watch = Watch(log, view, self._notifier)
         self._stop = stop
@@ -269,7 +271,8 @@ class Station:
                 break
             if piece is not None:
                 self._take(live, piece)
-            if piece is not None or live.intake.away:
+            # At rest a piece of nothing comes every few seconds: only an intake that hangs is mute.
+            if piece is not None or (live.intake.away and not live.intake.rests):
                 self._notifier.alive()
             if time.monotonic() - shown_s >= _SHOW_S:
                 shown_s = time.monotonic()

@@ -104,6 +104,8 @@ def line_of(record: Record) -> str:
         return f"{when}  {kind:<7}  {record['score']:.2f}  {printable(name)}"
     if kind == "gap":
         lasted = record["end_s"] - record["start_s"]
+        if record["reason"] == "schedule":
+            return f"{when}  rest     {clock(lasted)} off by schedule"
         return f"{when}  gap      {lasted:.3f} s lost: {record['reason']}"
     if kind == "health":
         mark = "trouble" if record["begins"] else "well"

@@ -1,0 +1,1 @@
+"""`birdrec doctor`: is this machine ready to listen for a month?"""
