@@ -80,6 +80,9 @@ install_birdrec() {
 install_files() {
     [ "$dry" = 1 ] || : > "$list.new"
     place systemd/birdrec.service /etc/systemd/system/birdrec.service
+    if [ "$(systemctl --version | sed -n 's/^systemd \([0-9]*\).*/\1/p')" -ge 254 ]; then
+        place systemd/backoff.conf /etc/systemd/system/birdrec.service.d/backoff.conf
+    fi
     for name in birdrec-report birdrec-doctor; do
         place "systemd/$name.service" "/etc/systemd/system/$name.service"
         place "systemd/$name.timer" "/etc/systemd/system/$name.timer"

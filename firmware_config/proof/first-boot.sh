@@ -42,7 +42,7 @@ note active "$(systemctl is-active birdrec.service)"
 pid=$(systemctl show -P MainPID birdrec.service)
 grep -E '^(CapEff|Seccomp|NoNewPrivs|Uid)' "/proc/$pid/status"
 note capabilities "$(sed -n 's/^CapEff:\t//p' "/proc/$pid/status")"
-note sockets "$(grep -c . "/proc/$pid/net/tcp" 2>/dev/null)"
+note network_sockets "$(cat "/proc/$pid/net/tcp" "/proc/$pid/net/udp" | grep -c ':')"
 paplay --device=forest /proof/birdrec/examples/*.flac
 journal=/var/lib/birdrec/station/detections.jsonl
 sleep 20
