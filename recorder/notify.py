@@ -16,7 +16,7 @@ class Notifier:
         self._status = ""
 
     def ready(self) -> None:
-        """Sound arrives."""
+        """Sound arrives, or a microphone is waited for."""
         self._send("READY=1")
 
     def status(self, text: str) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes.util
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,3 +35,28 @@ def test_words_arrive_and_a_status_only_when_it_changes(
 def test_without_systemd_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     Notifier().ready()
+
+
+@pytest.mark.skipif(
+    ctypes.util.find_library("portaudio") is None, reason="PortAudio is not installed"
+)
+def test_a_microphone_that_is_waited_for_is_no_hang(tmp_path: Path) -> None:
+    """The system's start goes on, and the watchdog is fed while each try ends."""
+    place = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(str(place))
+        heard.settimeout(60)
+        command = [sys.executable, "-m", "recorder.cli", "listen", "--device", "name:none of these"]
+        child = subprocess.Popen(
+            [*command, "--wait", "inf", "--out", str(tmp_path / "out"), "--quiet"],
+            env={**os.environ, "NOTIFY_SOCKET": str(place)},
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            said = [heard.recv(1000).decode() for _ in range(6)]
+        finally:
+            child.terminate()
+            assert child.wait(30) == 0
+    assert said[0].startswith("STATUS=waiting for the microphone")
+    assert "READY=1" in said
+    assert said.count("WATCHDOG=1") >= 2

@@ -93,6 +93,10 @@ class Station:
                     self._view.word(f"waiting for the microphone: {event.reason}")
                     self._notifier.status(f"waiting for the microphone: {event.reason}")
                 reason = event.reason
+            if reason and time.monotonic() < deadline_s:
+                # The system's start must not wait for a microphone, nor take this for a hang.
+                self._notifier.ready()
+                self._notifier.alive()
             # While it says nothing it is still being opened: a slow board needs its time.
             late = bool(reason) and time.monotonic() > deadline_s
             if late or (isinstance(event, Lost) and event.final):
