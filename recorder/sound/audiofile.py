@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from recorder.errors import AudioFileError
 from recorder.sound.flac_frames import FlacFrames
-from recorder.sound.mend import mended
+from recorder.sound.mend import Mended, mended
 from recorder.sound.notes import Notes, read_notes
+from recorder.sound.ogg_pages import damaged_inside
 from recorder.sound.resample import StreamResampler
 
 AUDIO_SUFFIXES = frozenset(
@@ -50,7 +51,7 @@ _PLAIN_SUBTYPES = (
 LARGEST_SAMPLE = 1e4
 """Full scale is 1. Beyond this a value is damage, and its power would overflow float32."""
 _HOLES_NAMED = 5
-_NO_PLACES = ("OGG", "MP3", "MPEG")
+_NO_PLACES = ("MP3", "MPEG")
 """Formats whose decoder goes on behind damage without saying how much it left out."""
 _STEP_FRAMES = 4096
 """Decoded at once: where decoding stops, no more than this is lost."""
@@ -86,6 +87,10 @@ class AudioFile:
         self._descriptor = _open_regular(path)
         self._bytes = os.fstat(self._descriptor).st_size
         mend = mended(self._descriptor, self._bytes)
+        self._ogg = damaged_inside(self._descriptor, self._bytes)
+        self._stretch = 0
+        if self._ogg is not None:
+            mend = Mended(self._ogg.stretches[0].file, damage=mend.damage if mend else "")
         try:
             # By descriptor, not by name: names need not be UTF-8.
             self._sound = _Forwards(self._descriptor if mend is None else mend.file, closefd=False)
@@ -97,7 +102,9 @@ class AudioFile:
         frames = self._sound.frames
         self.frames: int | None = frames if 0 <= frames < _UNKNOWN_FRAMES else None
         self._log: str = self._sound.extra_info
-        if self.frames is not None:
+        if self._ogg is not None:
+            self.frames = self._ogg.frames(self.sample_rate_hz)
+        elif self.frames is not None:
             self.frames = _promised(self.frames, self._log)
         self.frames_read = self.frames_bridged = 0
         self._holes: list[str] = []
@@ -163,6 +170,8 @@ class AudioFile:
 
     def _pieces(self) -> Iterator[Samples]:
         """Small steps: where decoding stops, only the step has to be decoded anew."""
+        if self._ogg is not None:
+            yield from self._until_stretch()
         while True:
             try:
                 piece = self._sound.read(self._step(), dtype="float32", always_2d=True)
@@ -172,6 +181,8 @@ class AudioFile:
                 self._damaged(f"decoding stopped ({_one_line(error)})")
                 break
             if not len(piece):
+                if (yield from self._next_stretch()):
+                    continue
                 break
             self.frames_read += len(piece)
             yield self._clean(piece)
@@ -192,6 +203,24 @@ class AudioFile:
                     f"; if some are missing before its end, times are up to {missing_s:.2f} s early"
                 )
             self._damaged(short)
+
+    def _next_stretch(self) -> Generator[Samples, None, bool]:
+        """On to what is whole behind a damaged part of an Ogg stream; False when nothing is."""
+        if self._ogg is None or self._stretch + 1 >= len(self._ogg.stretches):
+            return False
+        self._stretch += 1
+        try:
+            self._sound = _Forwards(self._ogg.stretches[self._stretch].file, closefd=False)
+        except soundfile.SoundFileError:
+            return (yield from self._next_stretch())
+        yield from self._until_stretch()
+        return True
+
+    def _until_stretch(self) -> Iterator[Samples]:
+        """Silence for what is missing before the stretch of an Ogg stream that is open now."""
+        assert self._ogg is not None
+        first = self._ogg.first_frame(self._stretch, self._sound.frames, self.sample_rate_hz)
+        yield from self._silence(first - self.frames_read)
 
     def _step(self) -> int:
         """Never beyond what the header promises: some decoders fail there."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import struct
-import zlib
 from dataclasses import dataclass
 
+from recorder.sound.ogg_pages import as_last, granule_of, is_last, page_at
 from recorder.sound.patched import Part, PatchedFile
 
 _HEADER_BYTES = 1 << 16
@@ -21,9 +21,6 @@ _SHORTEST_TAIL_S = 1.0
 _LARGEST_32 = 0xFFFFFFFF
 _OGG_TAIL_BYTES = 1 << 18
 """Two pages of the largest size, and more."""
-_OGG_HEADER = struct.Struct("<4sBBqIIIB")
-_OGG_END = 4
-_REVERSED = bytes(int(f"{one:08b}"[::-1], 2) for one in range(256))
 
 
 @dataclass(frozen=True)
@@ -110,40 +107,16 @@ def _ogg(descriptor: int, size: int) -> Mended | None:
     tail = os.pread(descriptor, size - start, start)
     place = len(tail)
     while (place := tail.rfind(b"OggS", 0, place)) >= 0:
-        page = _ogg_page(tail, place)
+        page = page_at(tail, place)
         if page is None:
             continue
-        _, _, flags, granule, *_ = _OGG_HEADER.unpack_from(page)
         whole = start + place + len(page) == size
-        if whole and flags & _OGG_END:
+        if whole and is_last(page):
             return None
-        if granule <= 0:
+        if granule_of(page) <= 0:
             continue
-        last = bytearray(page)
-        last[5] |= _OGG_END
-        last[22:26] = b"\0" * 4
-        last[22:26] = _ogg_checksum(bytes(last)).to_bytes(4, "little")
         return Mended(
-            PatchedFile(descriptor, [(0, start + place), bytes(last)]),
+            PatchedFile(descriptor, [(0, start + place), as_last(page)]),
             damage="the stream ends before its last page",
         )
     return None
-
-
-def _ogg_page(data: bytes, place: int) -> bytes | None:
-    """The page that begins there, if it is whole and its checksum is right."""
-    if place + _OGG_HEADER.size > len(data):
-        return None
-    *_, checksum, segments = _OGG_HEADER.unpack_from(data, place)
-    table = data[place + _OGG_HEADER.size : place + _OGG_HEADER.size + segments]
-    page = data[place : place + _OGG_HEADER.size + segments + sum(table)]
-    if len(table) < segments or len(page) < _OGG_HEADER.size + segments + sum(table):
-        return None
-    blank = page[:22] + b"\0" * 4 + page[26:]
-    return page if _ogg_checksum(blank) == checksum else None
-
-
-def _ogg_checksum(page: bytes) -> int:
-    """Ogg's CRC is that of zlib with all bits the other way round, and without its inversions."""
-    mirrored = zlib.crc32(page.translate(_REVERSED), _LARGEST_32) ^ _LARGEST_32
-    return int(f"{mirrored:032b}"[::-1], 2)
