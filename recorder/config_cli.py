@@ -90,6 +90,27 @@ def set_(
         typer.echo(f"{file}: {key.path} = {shown(value)}")
 
 
+@app.command(epilog="Example: birdrec config profile /etc/birdrec/birdrec.toml pi4")
+def profile(
+    file: File,
+    name: Annotated[
+        str, typer.Argument(help="zero2w, pi3, pi4, pi5 or generic; default: this board's own.")
+    ] = "",
+) -> None:
+    """Put a profile's settings into the file, together, as `set` does.
+
+    Exit code: 0 written, 2 no such profile, 3 it would be wrong, or cannot be written.
+    """
+    from recorder.config.change import set_values
+    from recorder.config.keys import shown
+    from recorder.doctor.suggest import read_profile, suggest, this_machine
+
+    chosen = read_profile(name) if name else suggest(this_machine())
+    set_values(file, chosen.settings)
+    for key, value in chosen.settings:
+        typer.echo(f"{file}: {key.path} = {shown(value)}")
+
+
 @app.command(epilog="Example: birdrec config template > birdrec.toml")
 def template() -> None:
     """Print a file with every key, its default, and what it says."""

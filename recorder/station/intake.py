@@ -153,7 +153,8 @@ class Intake(threading.Thread):
             self._keep_time(event.boottime_s)
         if not self.rests:
             self._release()
-            self._pass_time(event.boottime_s, at_least_s=0.0)
+            if self.away:
+                self._pass_time(event.boottime_s, at_least_s=0.0)
             self._away_reason = "schedule"
         self.away = event.reason
         self._pass_time(event.boottime_s, at_least_s=0.0 if event.over else _GAP_STEP_S)

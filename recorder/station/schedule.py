@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from itertools import chain
 from zoneinfo import ZoneInfo
 
 from recorder.errors import ConfigError
@@ -149,7 +150,8 @@ class Schedule:
         if self.is_always:
             return None
         before = self.is_on(utc_s)
-        for candidate_s in (EARLIEST_UTC_S, *self._edges(max(utc_s, EARLIEST_UTC_S))):
+        # A whole year of them is looked at only where nothing changes before.
+        for candidate_s in chain((EARLIEST_UTC_S,), self._edges(max(utc_s, EARLIEST_UTC_S))):
             if candidate_s > utc_s and self.is_on(candidate_s) != before:
                 return candidate_s
         return None

@@ -19,6 +19,8 @@ from recorder.station.schedule import Schedule
 
 _LEAD_S = 20.0
 """A small board needs so long to start the process that captures."""
+_EDGE_S = 0.001
+"""A block that reaches so little over the edge of a window is within it."""
 _LATE_S = 60.0
 """No schedule changes twice within a minute."""
 
@@ -47,8 +49,8 @@ class Scheduled:
     ) -> None:
         self._source, self._schedule, self._clock = source, schedule, clock
         self._sleep = sleep
-        self._known = False
-        """The device has been open."""
+        self._rate_hz = 0
+        """Of the device, when it was open last; 0 before it was the first time."""
         self._resting = self._asleep = False
         self._held: Event | None = None
         """What came with the end of a rest, for the next read."""
@@ -61,11 +63,13 @@ class Scheduled:
         held, self._held = self._held, None
         if held is not None:
             return held
-        if not self._known:
-            event = self._source.read(timeout_s)
-            self._known = isinstance(event, Opened)
+        if self._may_sleep():
+            return self._asleep_until(timeout_s)
+        event = self._source.read(timeout_s)
+        if isinstance(event, Opened):
+            self._rate_hz = event.sample_rate_hz
             return event
-        return self._asleep_until(timeout_s) if self._may_sleep() else self._awake(timeout_s)
+        return self._awake(event) if self._rate_hz else event
 
     def close(self) -> None:
         """Stop."""
@@ -85,19 +89,18 @@ class Scheduled:
         self._sleep(timeout_s)
         return self._rest(self._clock.boottime_s())
 
-    def _awake(self, timeout_s: float) -> Event | None:
+    def _awake(self, event: Event | None) -> Event | None:
+        """What the open device said, or that nothing of it was wished for."""
         self._asleep = False
-        event = self._source.read(timeout_s)
-        boottime_s = self._clock.boottime_s()
+        now_s, lasts_s = self._clock.boottime_s(), 0.0
         if isinstance(event, Sound):
-            boottime_s = event.boottime_ns / 1e9
-        if self._wished(self._wall_of(boottime_s)):
-            return self._wished_for(event, boottime_s)
-        if isinstance(event, Opened):
-            # Perhaps in another form than before: that must be known.
-            return event
+            now_s, lasts_s = event.boottime_ns / 1e9, len(event.frames) / self._rate_hz
+        first_s = self._wall_of(now_s - max(0.0, lasts_s - _EDGE_S))
+        last_s = self._wall_of(now_s - min(lasts_s, _EDGE_S))
+        if self._wished(first_s) and self._wished(last_s):
+            return self._wished_for(event, now_s)
         self._resting = True
-        return self._rest(boottime_s)
+        return self._rest(now_s)
 
     def _wished_for(self, event: Event | None, boottime_s: float) -> Event | None:
         """Within a window; what ends a rest is told apart from the rest itself."""
@@ -107,8 +110,6 @@ class Scheduled:
             self._resting = False
             # What its own ring could not hold before was not wished for.
             return replace(event, lost_frames=0, overflowed=False)
-        if isinstance(event, Opened):
-            return event
         self._resting, self._held = False, event
         return Rest(boottime_s, "the window has begun, and the microphone is not open yet", True)
 
