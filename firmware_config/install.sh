@@ -108,11 +108,28 @@ install_config() {
     run install -d -m 0755 /etc/birdrec
     if ! [ -e /etc/birdrec/birdrec.toml ]; then
         run install -m 0644 "$here/birdrec.toml" /etc/birdrec/birdrec.toml
+        run "$root/current/bin/birdrec" config profile /etc/birdrec/birdrec.toml
+        # No sound is kept unless somebody says so: there is no filter for human voices.
         run "$root/current/bin/birdrec" config set /etc/birdrec/birdrec.toml \
-            keep.out /var/lib/birdrec/station microphone.wait_s inf
+            keep.out /var/lib/birdrec/station microphone.wait_s inf keep.audio none
     fi
     run "$root/current/bin/birdrec" config check /etc/birdrec/birdrec.toml ||
         fail "/etc/birdrec/birdrec.toml is wrong (see above): mend it, then run this again"
+}
+
+limit_memory() { # of this board, as its profile says
+    limits=/etc/systemd/system/birdrec.service.d/memory.conf
+    if [ "$dry" = 1 ]; then
+        echo "would: write $limits"
+        return 0
+    fi
+    install -d -m 0755 "$(dirname "$limits")"
+    "$root/current/bin/birdrec" doctor --suggest --json | python3 -c '
+import json, sys
+unit = json.load(sys.stdin)["unit"]
+print("# As birdrec doctor --suggest says.\n[Service]")
+print("MemoryHigh={memory_high_mb}M\nMemoryMax={memory_max_mb}M".format(**unit))' > "$limits"
+    grep -qx "$limits" "$list" || echo "$limits" >> "$list"
 }
 
 start() {
@@ -160,6 +177,7 @@ main() {
     install_birdrec
     install_files
     install_config
+    limit_memory
     start
     [ "$dry" = 1 ] && exit 0
     echo "birdrec is installed. Which microphone: $root/current/bin/birdrec devices, then"
