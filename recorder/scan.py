@@ -5,9 +5,9 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import soundfile
-from numpy.typing import NDArray
 
 from recorder import __version__
-from recorder.crew.local import LocalCrew
-from recorder.crew.shared_file import SharedFile
-from recorder.crew.tasks import Crew, Settings, whole
+from recorder.crew.jobs import WorkPlan, results_of, size_of
+from recorder.crew.tasks import Settings
 from recorder.detect.bundle import DEFAULT_BUNDLE, ModelBundle
 from recorder.detect.decide import thresholds
 from recorder.detect.models import precision_of, read_model
@@ -29,17 +27,13 @@ from recorder.errors import EXIT_OK, EXIT_SOME_FAILED, NothingToDoError, UsageEr
 from recorder.keep.formats import FORMATS, make_writable, write_json
 from recorder.keep.outputs import ScanOutputs
 from recorder.keep.parquet import parquet_is_there
-from recorder.keep.result import DoneFiles, FileResult
+from recorder.keep.result import FileResult
 from recorder.sound.finder import Found, common_folder, find_recordings
 from recorder.sound.notes import Notes, with_start
 from recorder.sound.remote import find_remote, is_url
-from recorder.ui import Reporter, Tally, reporter
-
-Floats = NDArray[np.float32]
+from recorder.ui import Tally, reporter
 
 _STATUSES = ("analysed", "repaired", "partial", "failed", "skipped")
-_AHEAD = 4
-"""Tasks handed out per worker before the first must be back: bounds what waits in memory."""
 
 
 @dataclass(frozen=True)
@@ -134,13 +128,14 @@ def _write_results(
     """Analyse and write; the last value tells whether Ctrl-C ended it before its end."""
     tally, counts = Tally(), _Counts()
     labels = [label.label for label in bundle.labels]
+    plan = _work_plan(options, bundle)
     with ScanOutputs(
         options.out, formats=options.formats, labels=labels, scores=options.scores
     ) as outputs:
-        total = float(sum(_size(one) for one in found))
+        total = float(sum(size_of(one) for one in found))
         with reporter(len(found), total, quiet=quiet) as report:
             try:
-                for result in _results(options, bundle, found, report):
+                for result in results_of(plan, found, report):
                     outputs.add(result)
                     tally.add(result.detections)
                     counts.add(result)
@@ -151,6 +146,18 @@ def _write_results(
                 # What is complete is written out before anything else happens.
                 return tally, counts, True
     return tally, counts, False
+
+
+def _work_plan(options: ScanOptions, bundle: ModelBundle) -> WorkPlan:
+    return WorkPlan(
+        bundle,
+        thresholds(bundle, options.threshold),
+        Settings(bundle.path, options.threshold, options.precision, options.start),
+        options.out / ".done",
+        workers=options.workers,
+        cluster=options.cluster,
+        resume=options.resume,
+    )
 
 
 @contextmanager
@@ -187,100 +194,6 @@ class _Counts:
         self.seconds_analysed += result.manifest.seconds_analysed
         self.detections += len(result.detections)
         self.chunks += len(result.chunks)
-
-
-def _results(
-    options: ScanOptions, bundle: ModelBundle, found: list[Found], report: Reporter
-) -> Iterator[FileResult]:
-    """The result of each file, in order: kept from before, or made now."""
-    limits = thresholds(bundle, options.threshold)
-    words = f"{bundle.sha256}|{options.precision}|{__version__}|{limits.tolist()}|{options.start}"
-    done = DoneFiles(options.out / ".done", words)
-    settings = Settings(bundle.path, options.threshold, options.precision, options.start)
-    waiting: deque[tuple[_Job, int]] = deque()
-    with _crew(options, bundle) as crew:
-        for one in found:
-            job = _Job(one, done, resume=options.resume)
-            tasks = job.begin(crew, settings, bundle, limits)
-            waiting.append((job, tasks))
-            ahead = 0 if crew is None else crew.workers * _AHEAD
-            while waiting and sum(tasks for _, tasks in waiting) > ahead:
-                yield waiting.popleft()[0].result(report)
-        while waiting:
-            yield waiting.popleft()[0].result(report)
-
-
-class _Job:
-    """One file on its way from being found to its result."""
-
-    def __init__(self, one: Found, done: DoneFiles, *, resume: bool) -> None:
-        self._one, self._size, self._done = one, _size(one), done
-        self._part = _part(done, one)
-        self._resume = resume
-        self._get: Callable[[Reporter], FileResult]
-
-    def begin(
-        self, crew: Crew | None, settings: Settings, bundle: ModelBundle, limits: Floats
-    ) -> int:
-        """Have it analysed, if it has to be; return how many tasks it waits for."""
-        one, part = self._one, self._part if self._resume else None
-        kept = self._done.get(part) if part is not None else None
-        if kept is not None:
-            self._get = lambda report: self._kept(kept, report)
-            return 1
-        if crew is None:
-            self._get = lambda report: whole(settings, one, part, self._progress(report))
-            return 1
-        shared = SharedFile(crew, settings, one, bundle=bundle, thresholds=limits, part=part)
-        self._get = lambda report: shared.result(self._progress(report))
-        return shared.tasks
-
-    def result(self, report: Reporter) -> FileResult:
-        """Wait for it, or make it; and keep it, if the file is still what it was."""
-        result = self._get(report)
-        if self._part is not None:
-            if self._part == _part(self._done, self._one):
-                self._done.put(self._part, result)
-            if result.scores is not None:
-                self._done.clear(self._part)
-        return result
-
-    def _progress(self, report: Reporter) -> Callable[[float], None]:
-        return lambda share: report.advance(share * self._size)
-
-    def _kept(self, kept: FileResult, report: Reporter) -> FileResult:
-        report.advance(self._size)
-        return kept
-
-
-def _crew(options: ScanOptions, bundle: ModelBundle) -> AbstractContextManager[Crew | None]:
-    """Those who analyse; None = this process alone."""
-    if options.cluster:
-        from recorder.crew.cluster import ClusterCrew
-
-        return ClusterCrew(options.cluster, bundle)
-    return LocalCrew(options.workers) if options.workers > 1 else nullcontext()
-
-
-def _part(done: DoneFiles, one: Found) -> Path | None:
-    """Where what is known of a file grows; None where there is nothing to know."""
-    if one.problem:
-        return None
-    try:
-        status = None if one.url else one.path.stat()
-    except OSError:
-        return None
-    identity = one.stamp if status is None else f"{status.st_size}|{status.st_mtime_ns}"
-    return done.part(identity, one.name)
-
-
-def _size(one: Found) -> int:
-    if one.url:
-        return one.size_bytes
-    try:
-        return one.path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _nothing(options: ScanOptions, found: list[Found]) -> str:

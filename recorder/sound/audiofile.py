@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import stat
 from collections.abc import Generator, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +14,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from recorder.errors import AudioFileError
+from recorder.sound.decoder import Forwards, one_line, open_regular, promised
 from recorder.sound.flac_frames import FlacFrames
 from recorder.sound.mend import Mended, mended
 from recorder.sound.notes import Notes, read_notes
@@ -55,21 +54,10 @@ _NO_PLACES = ("MP3", "MPEG")
 """Formats whose decoder goes on behind damage without saying how much it left out."""
 _STEP_FRAMES = 4096
 """Decoded at once: where decoding stops, no more than this is lost."""
-_SHORT_CHUNK = re.compile(r"^ *(?:data|SSND) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
-"""libsndfile's log of a WAV or AIFF that is shorter than its header says: it mends it silently."""
-_STREAMED_BYTES = 0x7FFF0000
-"""A header that promises more than this was written before the length was known."""
 _UNKNOWN_FRAMES = 1 << 40
 """libsndfile says 2**63 - 1 for a stream whose length it cannot tell."""
 
 Samples = NDArray[np.float32]
-
-
-class _Forwards(soundfile.SoundFile):  # type: ignore[misc]
-    """Reads on without setting its place after each read: in a damaged file that fails."""
-
-    def seekable(self) -> bool:
-        return False
 
 
 class AudioFile:
@@ -84,7 +72,7 @@ class AudioFile:
 
     def __init__(self, path: Path) -> None:
         """Raises AudioFileError with the reason when nothing can be read from `path`."""
-        self._descriptor = _open_regular(path)
+        self._descriptor = open_regular(path)
         self._bytes = os.fstat(self._descriptor).st_size
         mend = mended(self._descriptor, self._bytes)
         self._ogg = damaged_inside(self._descriptor, self._bytes)
@@ -93,10 +81,10 @@ class AudioFile:
             mend = Mended(self._ogg.stretches[0].file, damage=mend.damage if mend else "")
         try:
             # By descriptor, not by name: names need not be UTF-8.
-            self._sound = _Forwards(self._descriptor if mend is None else mend.file, closefd=False)
+            self._sound = Forwards(self._descriptor if mend is None else mend.file, closefd=False)
         except (soundfile.SoundFileError, ValueError, TypeError, OverflowError) as error:
             os.close(self._descriptor)
-            raise AudioFileError(f"not audio that can be decoded ({_one_line(error)})") from error
+            raise AudioFileError(f"not audio that can be decoded ({one_line(error)})") from error
         self.sample_rate_hz: int = self._sound.samplerate
         self.channels: int = self._sound.channels
         frames = self._sound.frames
@@ -105,7 +93,7 @@ class AudioFile:
         if self._ogg is not None:
             self.frames = self._ogg.frames(self.sample_rate_hz)
         elif self.frames is not None:
-            self.frames = _promised(self.frames, self._log)
+            self.frames = promised(self.frames, self._log)
         self.frames_read = self.frames_bridged = 0
         self._holes: list[str] = []
         self.bad_samples = 0
@@ -132,7 +120,7 @@ class AudioFile:
             self._sound.seek(first_frame)
             return self._clean(self._sound.read(frames, dtype="float32", always_2d=True))
         except (soundfile.SoundFileError, RuntimeError) as error:
-            raise AudioFileError(f"cannot be read from there ({_one_line(error)})") from error
+            raise AudioFileError(f"cannot be read from there ({one_line(error)})") from error
 
     @property
     def begins_anywhere(self) -> bool:
@@ -149,7 +137,7 @@ class AudioFile:
         try:
             self._sound.seek(frame)
         except (soundfile.SoundFileError, RuntimeError) as error:
-            raise AudioFileError(f"cannot be read from there ({_one_line(error)})") from error
+            raise AudioFileError(f"cannot be read from there ({one_line(error)})") from error
         self.frames_read = frame
 
     def blocks(self, block_frames: int) -> Iterator[Samples]:
@@ -178,7 +166,7 @@ class AudioFile:
             except (soundfile.SoundFileError, RuntimeError) as error:
                 if (yield from self._bridged()):
                     continue
-                self._damaged(f"decoding stopped ({_one_line(error)})")
+                self._damaged(f"decoding stopped ({one_line(error)})")
                 break
             if not len(piece):
                 if (yield from self._next_stretch()):
@@ -210,7 +198,7 @@ class AudioFile:
             return False
         self._stretch += 1
         try:
-            self._sound = _Forwards(self._ogg.stretches[self._stretch].file, closefd=False)
+            self._sound = Forwards(self._ogg.stretches[self._stretch].file, closefd=False)
         except soundfile.SoundFileError:
             return (yield from self._next_stretch())
         yield from self._until_stretch()
@@ -240,7 +228,7 @@ class AudioFile:
         for number in range(frames.number_at(self.frames_read), len(frames.starts)):
             start = frames.starts[number]
             try:
-                decoder = _Forwards(frames.from_frame(number), closefd=False)
+                decoder = Forwards(frames.from_frame(number), closefd=False)
                 piece = decoder.read(_STEP_FRAMES, dtype="float32", always_2d=True)
             except (soundfile.SoundFileError, RuntimeError):
                 continue
@@ -330,38 +318,3 @@ def read_with_remark(path: Path, sample_rate_hz: int) -> tuple[Samples, str]:
     if sound.bad_samples:
         remarks.append(f"{sound.bad_samples} samples that are no numbers, taken for silence")
     return samples, "; ".join(remarks)
-
-
-def _open_regular(path: Path) -> int:
-    """Open without ever waiting: a FIFO or a device with an audio name must not hang a scan."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise AudioFileError(f"cannot be opened ({error.strerror})") from error
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        raise AudioFileError("not a regular file")
-    if status.st_size == 0:
-        os.close(descriptor)
-        raise AudioFileError("the file is empty (0 bytes)")
-    return descriptor
-
-
-def _promised(frames: int, log: str) -> int:
-    """What the header said, where libsndfile has put the real length in its place."""
-    short = _SHORT_CHUNK.search(log)
-    if short is None:
-        return frames
-    claimed, real = int(short[1]), int(short[2])
-    if not 0 < real < claimed < _STREAMED_BYTES:
-        return frames
-    return round(frames * claimed / real)
-
-
-def _one_line(error: Exception) -> str:
-    """libsndfile's own words, without the file descriptor that it was opened by."""
-    text = getattr(error, "error_string", None) or str(error)
-    if "SF_INFO struct incomplete" in str(text):
-        return "its header names an impossible sample rate or number of channels"
-    return " ".join(str(text).split()).rstrip(".")
