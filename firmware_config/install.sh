@@ -26,7 +26,9 @@ run() {
     if [ "$dry" = 1 ]; then echo "would: $*"; else "$@"; fi
 }
 
-place() { # FILE TARGET: put a file of ours, and remember that it is ours
+place() { # FILE TARGET: put a file of ours, and remember that it is ours, and a folder for it
+    folder=$(dirname "$2")
+    [ "$dry" = 1 ] || [ -d "$folder" ] || echo "$folder/" >> "$root/folders"
     run install -D -m 0644 "$here/$1" "$2"
     [ "$dry" = 1 ] || echo "$2" >> "$list.new"
 }
@@ -123,7 +125,9 @@ limit_memory() { # of this board, as its profile says
         echo "would: write $limits"
         return 0
     fi
-    install -d -m 0755 "$(dirname "$limits")"
+    folder=$(dirname "$limits")
+    [ -d "$folder" ] || echo "$folder/" >> "$root/folders"
+    install -d -m 0755 "$folder"
     "$root/current/bin/birdrec" doctor --suggest --json | python3 -c '
 import json, sys
 unit = json.load(sys.stdin)["unit"]
@@ -182,7 +186,7 @@ main() {
     [ "$dry" = 1 ] && exit 0
     echo "birdrec is installed. Which microphone: $root/current/bin/birdrec devices, then"
     echo "  sudo $root/current/bin/birdrec config set /etc/birdrec/birdrec.toml microphone.device ID"
-    echo "  sudo systemctl restart birdrec; $root/current/bin/birdrec doctor --config /etc/birdrec/birdrec.toml"
+    echo "  sudo systemctl restart birdrec; sudo $root/current/bin/birdrec doctor --config /etc/birdrec/birdrec.toml"
 }
 
 main "$@"

@@ -43,9 +43,13 @@ main() {
     run systemctl disable -q $units || true
     while read -r file; do
         run rm -f "$file"
-        # Folders that are empty now and that we may have made; others stay as they are.
-        [ "$dry" = 1 ] || rmdir "$(dirname "$file")" 2>/dev/null || true
     done < $root/files
+    if [ -e $root/folders ]; then
+        while read -r folder; do
+            # Somebody else may have put something into it.
+            run rmdir "$folder" 2>/dev/null || true
+        done < $root/folders
+    fi
     if [ -d /run/systemd/system ]; then
         run systemctl daemon-reload
         run systemctl reset-failed birdrec.service 2>/dev/null || true
