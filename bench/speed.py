@@ -20,7 +20,6 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -42,19 +41,32 @@ def make_wav(path: Path, seconds: int) -> None:
             sound.write(minute[: min(60, seconds - start) * RATE_HZ])
 
 
+_STARTER = """
+import json, os, sys, time
+started = time.monotonic()
+pid = os.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+_, status, usage = os.wait4(pid, 0)
+print(json.dumps({
+    "status": status, "wall_s": time.monotonic() - started,
+    "cpu_s": usage.ru_utime + usage.ru_stime, "peak_rss_mb": usage.ru_maxrss / 1000,
+}))
+"""
+"""A process inherits the peak of the one that starts it: a small one starts it."""
+
+
 def measure(recording: Path, out: Path) -> dict[str, float]:
     """One `birdrec scan` from start to exit."""
     command = [sys.executable, "-m", "recorder.cli", "scan", str(recording), "--out", str(out)]
-    started = time.monotonic()
-    process = subprocess.Popen([*command, "--no-resume", "--quiet"])
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        raise SystemExit(f"{' '.join(command)} failed with status {status}")
-    return {
-        "wall_s": time.monotonic() - started,
-        "cpu_s": usage.ru_utime + usage.ru_stime,
-        "peak_rss_mb": usage.ru_maxrss / 1000,
-    }
+    command += ["--no-resume", "--quiet"]
+    done = subprocess.run(
+        [sys.executable, "-c", _STARTER, *command], capture_output=True, text=True, check=True
+    )
+    found: dict[str, float] = json.loads(done.stdout)
+    if found.pop("status") != 0:
+        raise SystemExit(f"{' '.join(command)} failed: {done.stderr}")
+    return found
 
 
 def summary(runs: list[dict[str, float]]) -> dict[str, dict[str, float]]:

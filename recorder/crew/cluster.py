@@ -25,6 +25,7 @@ from recorder.crew.tasks import Settings, WorkerLostError
 from recorder.detect.bundle import ModelBundle
 from recorder.errors import ClusterError, UsageError
 from recorder.keep.result import FileResult
+from recorder.memory import keep
 
 _ADDRESS = re.compile(r"((tcp|tls|ws|wss|ucx)://)?[^/\s]+:\d+")
 _CONNECT_S = 10
@@ -205,6 +206,7 @@ def _unpacked(model: _Model) -> Path:
     """In the worker's own folder, which Dask clears away, even after a kill."""
     from distributed import get_worker
 
+    keep()
     folder = Path(tempfile.mkdtemp(prefix="birdrec-model-", dir=get_worker().local_directory))
     for name, content in model.files.items():
         (folder / name).write_bytes(content)
