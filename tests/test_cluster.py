@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -42,10 +43,14 @@ class Cluster:
         self.address = f"tcp://127.0.0.1:{port}"
         self._processes = [self._run("scheduler", "--port", str(port), "--no-jupyter")]
 
-    def worker(self, *, prefix: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+    def worker(
+        self, *, prefix: tuple[str, ...] = (), arguments: tuple[str, ...] = ()
+    ) -> subprocess.Popen[bytes]:
         """One more, with one thread."""
         # Without a nanny nobody starts it again when it dies.
-        one = self._run("worker", self.address, "--nthreads", "1", "--no-nanny", prefix=prefix)
+        one = self._run(
+            "worker", self.address, "--nthreads", "1", "--no-nanny", *arguments, prefix=prefix
+        )
         self._processes.append(one)
         return one
 
@@ -101,6 +106,22 @@ def test_what_a_worker_cannot_read_is_read_here(
     assert scan.returncode == 1, said
     assert said.count("Do all workers have the recordings under the same path?") == 1
     assert results_of(tmp_path) == alone
+
+
+def test_a_worker_without_a_place_to_work_in_is_not_taken_for_a_lost_scheduler(
+    recordings: Path, birdrec: Birdrec, tmp_path: Path, cluster: Cluster
+) -> None:
+    place = tmp_path / "scratch"
+    place.mkdir()
+    cluster.worker(arguments=("--local-directory", str(place)))
+    wait_for(lambda: list(place.rglob("worker-*")), "a worker")
+    for folder in sorted(place.rglob("*"), reverse=True):
+        shutil.rmtree(folder, ignore_errors=True)
+    options = (*OPTIONS, "--quiet", "--cluster", cluster.address)
+    done = birdrec("scan", recordings, "--out", tmp_path / "there", *options)
+    assert done.returncode == 0, done.stderr
+    assert birdrec("scan", recordings, "--out", tmp_path / "here", *OPTIONS).returncode == 0
+    assert results_of(tmp_path / "there") == results_of(tmp_path / "here")
 
 
 def test_it_waits_for_the_first_worker_and_says_so(

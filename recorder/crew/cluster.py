@@ -21,9 +21,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from recorder import __version__
-from recorder.crew.tasks import Settings, WorkerLostError
+from recorder.crew.tasks import Settings, WorkerCannotError, WorkerLostError
 from recorder.detect.bundle import ModelBundle
-from recorder.errors import ClusterError, UsageError
+from recorder.errors import ClusterError, ModelError, UsageError
 from recorder.keep.result import FileResult
 from recorder.memory import keep
 
@@ -32,7 +32,7 @@ _CONNECT_S = 10
 _COUNTED_S = 2.0
 """How long a count of the workers holds."""
 _DEATHS = 3
-"""So many workers may die of a task before it is given up: it is the task that kills them."""
+"""A scheduler gives a task up when so many workers died of it, unless it is told otherwise."""
 _UNREAD = ("failed", "partial")
 
 
@@ -141,7 +141,6 @@ def _connected(address: str) -> Any:
             "such as tcp://10.0.0.5:8786"
         )
     try:
-        import dask
         import distributed
     except ModuleNotFoundError as error:
         raise UsageError(
@@ -150,7 +149,6 @@ def _connected(address: str) -> Any:
     # What matters of what it logs is said by the errors here.
     for name in [one for one in logging.root.manager.loggerDict if one.startswith("distributed")]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS})
     client: Any = distributed.Client
     try:
         return client(address, timeout=_CONNECT_S, set_as_default=False)
@@ -182,10 +180,18 @@ def _on_worker(
             f"a worker has birdrec {__version__}, the scan was started with {version}: install the "
             "same everywhere"
         )
-    here = Settings(
+    try:
+        return task(_here(model, settings), *args)
+    except (OSError, ModelError) as error:
+        # Its disk is lost or full: by its own name this would be taken for the scheduler's end.
+        raise WorkerCannotError(str(error)) from None
+
+
+def _here(model: dict[str, bytes], settings: Settings) -> Settings:
+    """With the model as a folder of this worker."""
+    return Settings(
         _unpacked(_Model(model)), settings.threshold, settings.precision, settings.start
     )
-    return task(here, *args)
 
 
 class _Model:

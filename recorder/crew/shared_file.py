@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recorder.crew.pieces import Piece, account_of, plan
-from recorder.crew.tasks import Crew, PieceResult, Settings, Work, WorkerLostError, piece, whole
+from recorder.crew.tasks import (
+    Crew,
+    PieceResult,
+    Settings,
+    Work,
+    WorkerCannotError,
+    WorkerLostError,
+    piece,
+    whole,
+)
 from recorder.detect.bundle import ModelBundle
 from recorder.errors import AudioFileError, ModelError
 from recorder.file_rows import Gathered, columns, file_result, unpacked
@@ -61,6 +70,8 @@ class SharedFile:
         except WorkerLostError as error:
             row = blank_row(self._found, self._bundle)
             return FileResult(replace(row, reason=str(error)))
+        except WorkerCannotError:
+            return whole(self._settings, self._found, progress=progress)
         if not self._crew.trusted(result):
             result = whole(self._settings, self._found)
         if not self._pieces:
@@ -88,7 +99,7 @@ class SharedFile:
                 elapsed_s += done.elapsed_s
                 progress(1.0 / len(self._pieces))
             row, heard_s = account_of(self._found, self._bundle, start=self._settings.start)
-        except (AudioFileError, ModelError, WorkerLostError):
+        except (AudioFileError, ModelError, WorkerCannotError, WorkerLostError):
             # Analysed at once, it says what is wrong with it.
             return None
         gathered = Gathered(self._bundle, self._thresholds)

@@ -59,6 +59,10 @@ class WorkerLostError(Exception):
     """Nobody survived this task."""
 
 
+class WorkerCannotError(Exception):
+    """A worker has no place to work in; another, or this process, has."""
+
+
 @dataclass(frozen=True)
 class PieceResult:
     """Of one piece of a recording."""
