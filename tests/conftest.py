@@ -111,3 +111,23 @@ def read_lines() -> ReadLines:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
     return read
+
+
+@pytest.fixture(scope="session")
+def crew_folder(tmp_path_factory: pytest.TempPathFactory, birdlike: MakeSound) -> Path:
+    """What several processes or machines scan together; see `crewlab`."""
+    from crewlab import make_folder
+
+    return make_folder(tmp_path_factory.mktemp("crew"), birdlike)
+
+
+@pytest.fixture(scope="session")
+def crew_alone(
+    tmp_path_factory: pytest.TempPathFactory, crew_folder: Path, birdrec: Birdrec
+) -> dict[str, bytes]:
+    """What one process makes of it."""
+    from crewlab import OPTIONS, results_of
+
+    out = tmp_path_factory.mktemp("alone")
+    assert birdrec("scan", crew_folder, "--out", out, *OPTIONS, "--quiet").returncode == 1
+    return results_of(out)

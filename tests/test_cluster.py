@@ -12,24 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Birdrec, MakeSound
-from crewlab import OPTIONS, cpu_s, make_folder, results_of, started, wait_for
+from conftest import Birdrec
+from crewlab import OPTIONS, cpu_s, results_of, started, wait_for
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, birdlike: MakeSound) -> Path:
-    return make_folder(tmp_path_factory.mktemp("cluster"), birdlike)
-
-
-@pytest.fixture(scope="module")
-def alone(
-    tmp_path_factory: pytest.TempPathFactory, folder: Path, birdrec: Birdrec
-) -> dict[str, bytes]:
-    out = tmp_path_factory.mktemp("alone")
-    assert birdrec("scan", folder, "--out", out, *OPTIONS, "--quiet").returncode == 1
-    return results_of(out)
 
 
 class Cluster:
@@ -82,30 +68,30 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def test_when_a_worker_dies_and_another_joins_the_bytes_are_the_same(
-    folder: Path, alone: dict[str, bytes], tmp_path: Path, cluster: Cluster
+    crew_folder: Path, crew_alone: dict[str, bytes], tmp_path: Path, cluster: Cluster
 ) -> None:
     first, _ = cluster.worker(), cluster.worker()
-    scan = started(folder, tmp_path, "--cluster", cluster.address, "--quiet")
+    scan = started(crew_folder, tmp_path, "--cluster", cluster.address, "--quiet")
     before_s = cpu_s(first.pid)
     wait_for(lambda: cpu_s(first.pid) > max(5.0, before_s + 2.0), "a worker that works")
     first.send_signal(signal.SIGKILL)
     cluster.worker()
     _, said = scan.communicate(timeout=300)
     assert scan.returncode == 1, said
-    assert results_of(tmp_path) == alone
+    assert results_of(tmp_path) == crew_alone
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can take a disk from a process")
 def test_what_a_worker_cannot_read_is_read_here(
-    folder: Path, alone: dict[str, bytes], tmp_path: Path, cluster: Cluster
+    crew_folder: Path, crew_alone: dict[str, bytes], tmp_path: Path, cluster: Cluster
 ) -> None:
-    hidden = f'mount -t tmpfs none "{folder}" && exec "$@"'
+    hidden = f'mount -t tmpfs none "{crew_folder}" && exec "$@"'
     cluster.worker(prefix=("unshare", "--mount", "sh", "-c", hidden, "sh"))
-    scan = started(folder, tmp_path, "--cluster", cluster.address, "--quiet")
+    scan = started(crew_folder, tmp_path, "--cluster", cluster.address, "--quiet")
     _, said = scan.communicate(timeout=300)
     assert scan.returncode == 1, said
     assert said.count("Do all workers have the recordings under the same path?") == 1
-    assert results_of(tmp_path) == alone
+    assert results_of(tmp_path) == crew_alone
 
 
 def test_a_worker_without_a_place_to_work_in_is_not_taken_for_a_lost_scheduler(
@@ -125,9 +111,9 @@ def test_a_worker_without_a_place_to_work_in_is_not_taken_for_a_lost_scheduler(
 
 
 def test_it_waits_for_the_first_worker_and_says_so(
-    folder: Path, tmp_path: Path, cluster: Cluster
+    crew_folder: Path, tmp_path: Path, cluster: Cluster
 ) -> None:
-    scan = started(folder / "a_short.wav", tmp_path, "--cluster", cluster.address, "--quiet")
+    scan = started(crew_folder / "a_short.wav", tmp_path, "--cluster", cluster.address, "--quiet")
     assert scan.stderr is not None
     assert "No worker has joined" in scan.stderr.readline()
     cluster.worker()
@@ -136,9 +122,9 @@ def test_it_waits_for_the_first_worker_and_says_so(
 
 
 def test_a_scheduler_that_dies_ends_the_scan_with_what_to_do(
-    folder: Path, tmp_path: Path, cluster: Cluster
+    crew_folder: Path, tmp_path: Path, cluster: Cluster
 ) -> None:
-    scan = started(folder, tmp_path, "--cluster", cluster.address, "--quiet")
+    scan = started(crew_folder, tmp_path, "--cluster", cluster.address, "--quiet")
     assert scan.stderr is not None
     assert "No worker has joined" in scan.stderr.readline()
     cluster.end()
@@ -149,16 +135,16 @@ def test_a_scheduler_that_dies_ends_the_scan_with_what_to_do(
 
 
 def test_an_address_where_nobody_answers_is_said_at_once(
-    folder: Path, birdrec: Birdrec, tmp_path: Path
+    crew_folder: Path, birdrec: Birdrec, tmp_path: Path
 ) -> None:
     for address, said in (
         ("tcp://127.0.0.1:9", "no scheduler answers there"),
         ("nonsense://x", "no address of a scheduler"),
     ):
-        done = birdrec("scan", folder, "--out", tmp_path, "--cluster", address)
+        done = birdrec("scan", crew_folder, "--out", tmp_path, "--cluster", address)
         assert done.returncode == 2
         assert f"--cluster {address}: {said}" in done.stderr
         assert "Traceback" not in done.stderr
-    both = birdrec("scan", folder, "--cluster", "tcp://127.0.0.1:9", "--workers", "2")
+    both = birdrec("scan", crew_folder, "--cluster", "tcp://127.0.0.1:9", "--workers", "2")
     assert both.returncode == 2
     assert "exclude each other" in both.stderr

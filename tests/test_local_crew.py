@@ -7,8 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import Birdrec, MakeSound
-from crewlab import OPTIONS, children, cpu_s, make_folder, results_of, started, wait_for
+from conftest import Birdrec
+from crewlab import OPTIONS, children, cpu_s, results_of, started, wait_for
 
 from recorder.crew.local import LocalCrew
 from recorder.crew.tasks import Settings, WorkerLostError
@@ -16,46 +16,31 @@ from recorder.crew.tasks import Settings, WorkerLostError
 NO_SETTINGS = Settings(Path("none"), None, "auto", "")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, birdlike: MakeSound) -> Path:
-    return make_folder(tmp_path_factory.mktemp("crew"), birdlike)
-
-
-@pytest.fixture(scope="module")
-def alone(
-    tmp_path_factory: pytest.TempPathFactory, folder: Path, birdrec: Birdrec
-) -> dict[str, bytes]:
-    """What one process makes of it."""
-    out = tmp_path_factory.mktemp("alone")
-    assert birdrec("scan", folder, "--out", out, *OPTIONS, "--quiet").returncode == 1
-    return results_of(out)
-
-
 def test_when_a_worker_is_killed_the_bytes_are_the_same(
-    folder: Path, alone: dict[str, bytes], tmp_path: Path
+    crew_folder: Path, crew_alone: dict[str, bytes], tmp_path: Path
 ) -> None:
-    scan = started(folder, tmp_path, "--workers", "2", "--quiet")
+    scan = started(crew_folder, tmp_path, "--workers", "2", "--quiet")
     wait_for(lambda: len(children(scan.pid)) == 2, "two workers")
     victim = children(scan.pid)[0]
     wait_for(lambda: cpu_s(victim) > 3.0, "a worker that works")
     os.kill(victim, signal.SIGKILL)
     _, said = scan.communicate(timeout=300)
     assert scan.returncode == 1, said
-    assert results_of(tmp_path) == alone
+    assert results_of(tmp_path) == crew_alone
 
 
 def test_killed_as_a_whole_it_goes_on_with_the_pieces_that_are_done(
-    folder: Path, alone: dict[str, bytes], birdrec: Birdrec, tmp_path: Path
+    crew_folder: Path, crew_alone: dict[str, bytes], birdrec: Birdrec, tmp_path: Path
 ) -> None:
-    scan = started(folder, tmp_path, "--workers", "2", "--quiet")
+    scan = started(crew_folder, tmp_path, "--workers", "2", "--quiet")
     wait_for(lambda: list(tmp_path.glob(".done/*.npy")), "a piece that is done")
     for one in [scan.pid, *children(scan.pid)]:
         os.kill(one, signal.SIGKILL)
     scan.communicate()
     kept = {one: one.stat().st_mtime_ns for one in tmp_path.glob(".done/*.npy")}
-    done = birdrec("scan", folder, "--out", tmp_path, *OPTIONS, "--workers", "2", "--quiet")
+    done = birdrec("scan", crew_folder, "--out", tmp_path, *OPTIONS, "--workers", "2", "--quiet")
     assert done.returncode == 1
-    assert results_of(tmp_path) == alone
+    assert results_of(tmp_path) == crew_alone
     assert kept
     assert not list(tmp_path.glob(".done/*.npy"))
 
