@@ -142,8 +142,17 @@ def _export(
     if isinstance(module, HeadByHead):
         _name_weights(model.graph, module)
     onnx.helper.set_model_props(model, words)
+    _forget_the_lab(model.graph)
     onnx.save(model, str(path))
     _check_parity(module, path, example, name)
+
+
+def _forget_the_lab(graph: onnx.GraphProto) -> None:
+    """The exporter notes where in the source each node comes from: paths of the lab's machine."""
+    values = (*graph.input, *graph.output, *graph.value_info)
+    for entry in (graph, *graph.node, *graph.initializer, *values):
+        del entry.metadata_props[:]
+        entry.ClearField("doc_string")
 
 
 def _name_weights(graph: onnx.GraphProto, head: HeadByHead) -> None:

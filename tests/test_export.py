@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from export.bundle import write_bundle
 from export.to_onnx import HeadByHead
-from recorder.detect.bundle import Bundle, read_bundle
+from recorder.detect.bundle import DEFAULT_BUNDLE, Bundle, read_bundle
 from recorder.detect.inference import Networks
 from recorder.detect.mel import log_mel, samples_needed
 from recorder.errors import ModelError
@@ -163,6 +163,14 @@ def test_no_other_file_is_in_the_bundle(bundle: Bundle) -> None:
     assert names == ["MODEL_CARD.md", "encoder.onnx", "head.onnx", "model.json"]
     session = onnxruntime.InferenceSession(str(bundle.encoder_path()))
     assert [entry.name for entry in session.get_inputs()] == ["log_mel"]
+
+
+def test_no_graph_tells_where_it_was_made(bundle: Bundle) -> None:
+    for folder in (bundle.path, DEFAULT_BUNDLE):
+        graphs = list(folder.glob("*.onnx"))
+        assert len(graphs) >= 2
+        for graph in graphs:
+            assert b'File "' not in graph.read_bytes(), f"{graph} holds a trace of the source"
 
 
 @pytest.mark.parametrize(
