@@ -189,3 +189,20 @@ def _read_notes(path: Path | None) -> str:
         return path.read_text(encoding="utf-8") if path else ""
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--notes {path} cannot be read as text ({error})") from error
+
+
+@app.command(epilog="Example: birdrec export voice voice.pt --threshold 0.5 --out my_voice")
+def voice(
+    checkpoint: Annotated[Path, typer.Argument(help="What `birdrec train voice` wrote.")],
+    out: Annotated[Path, typer.Option(help="The folder: voice.onnx, voice.json, the card.")],
+    threshold: Annotated[float, typer.Option(help="From this score on somebody speaks.")] = 0.5,
+    licence: Annotated[str, typer.Option(help="Of the weights.")] = "not stated",
+    notes: Annotated[
+        Path | None, typer.Option(help="Markdown for the model card: limits, credits.")
+    ] = None,
+) -> None:
+    """Write the net that hears people as the recorder reads it."""
+    from export.voice import write_voice
+
+    write_voice(checkpoint, out, threshold=threshold, licence=licence, notes=_read_notes(notes))
+    typer.echo(out)

@@ -18,13 +18,15 @@ from recorder.detect.mel import FRAMES_PER_TOKEN, PICTURE_FRAMES, MelConfig
 from recorder.errors import ModelError
 from train.classifier import Classifier
 from train.segmenter import Encoder, GlobalAttention, Head
+from train.voice.net import VoiceNet
 
 PARITY = 1e-4
 """The largest difference between torch and onnxruntime that is taken for rounding."""
 
 _OPSET = 18
 _SMALLEST_EXPONENT = -50.0
-_INPUTS = {"encoder": "log_mel", "head": "tokens", "classifier": "picture"}
+_OUTPUTS = {"encoder": "tokens", "head": "logits", "classifier": "logits", "voice": "scores"}
+_INPUTS = {"encoder": "log_mel", "head": "tokens", "classifier": "picture", "voice": "log_mel"}
 
 
 class HeadByHead(nn.Module):
@@ -102,6 +104,15 @@ def export_classifier(net: Classifier, path: Path, mel: MelConfig, labels: list[
     _export(FirstClasses(net, len(labels)), path, example, dynamic={}, words=words)
 
 
+def export_voice(net: VoiceNet, path: Path, mel: MelConfig) -> None:
+    """Log-mel [1, frames, bands] -> the probability of a voice [1, tokens]."""
+    example = torch.randn(1, 40 * FRAMES_PER_TOKEN, mel.mel_bands) - 2.0
+    tokens = torch.export.Dim("tokens", min=2, max=4096)
+    words = {"birdrec.graph": "voice", "birdrec.mel": json.dumps(mel.to_dict())}
+    scores = nn.Sequential(net, nn.Sigmoid())
+    _export(scores, path, example, dynamic={1: FRAMES_PER_TOKEN * tokens}, words=words)
+
+
 class FirstClasses(nn.Module):
     """A classifier without the classes that stay in the lab."""
 
@@ -133,7 +144,7 @@ def _export(
             dynamo=True,
             opset_version=_OPSET,
             input_names=[name],
-            output_names=["tokens" if name == "log_mel" else "logits"],
+            output_names=[_OUTPUTS[words["birdrec.graph"]]],
             dynamic_shapes=(dynamic,) if dynamic else None,
             verbose=False,
         )

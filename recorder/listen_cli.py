@@ -41,6 +41,12 @@ def listen(
     keep_audio: Annotated[
         str, typer.Option(help="none, clips (around what was detected), or all; as FLAC.")
     ] = "none",
+    voice: Annotated[
+        str,
+        typer.Option(
+            help="Sound in which a person speaks: drop, keep, or auto (drop clips, keep all)."
+        ),
+    ] = "auto",
     clip_context: Annotated[
         float, typer.Option(help="Seconds of a clip before and after the bird's chunks.")
     ] = 3.0,
@@ -87,6 +93,7 @@ def listen(
         "bits": bits,
         "wait_s": wait,
         "keep_audio": keep_audio,
+        "voice": voice,
         "clip_context_s": clip_context,
         "clips_per_species": clips_per_species,
         "keep_days": keep_days,

@@ -185,6 +185,35 @@ def reproduce(
     typer.echo(path.read_text(encoding="utf-8") + str(path))
 
 
+@app.command(
+    epilog="Example: birdrec train voice VOICES --other BIRDS --other NOISE --out voice.pt"
+)
+def voice(
+    voices: Annotated[Path, typer.Argument(help="Folder of recordings of people who speak.")],
+    other: Annotated[
+        list[Path], typer.Option(help="Folder of everything else; may be given again.")
+    ],
+    out: Annotated[Path, typer.Option(help="The checkpoint.")],
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Recordings with this word in their path are left out.")
+    ] = None,
+    scenes: Annotated[int, typer.Option(help="Composed, 7.5 s each.")] = 12_000,
+    epochs: Annotated[int, typer.Option(help="How often they are gone through.")] = 8,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 1,
+) -> None:
+    """Train the net that hears people, for sound that must not be kept (docs/privacy.md)."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from train.voice.fit import VoiceTraining, train_voice
+
+    if min(scenes // 100, epochs) < 1:
+        raise UsageError("--scenes must be 100 or more, --epochs 1 or more")
+    config = VoiceTraining(scenes, epochs, seed=seed, jobs=len(os.sched_getaffinity(0)))
+    train_voice(
+        [voices], other, exclude or (), config, out, lambda line: typer.echo(line, err=True)
+    )
+    typer.echo(out)
+
+
 @app.command(epilog="Example: birdrec train score seg/best.pt cls/best.pt --dataset DATA --out OUT")
 def score(
     checkpoints: Annotated[list[Path], typer.Argument(help="Segmenters, classifiers, or both.")],

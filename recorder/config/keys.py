@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from recorder.detect.precision import PRECISIONS
 from recorder.errors import ConfigError
-from recorder.station.options import KEEP_AUDIO, LONGEST_CONTEXT_S, WHEN_LATE
+from recorder.station.options import KEEP_AUDIO, LONGEST_CONTEXT_S, VOICE, WHEN_LATE
 from recorder.station.schedule import CLOCK_WORDS, parse_clock, parse_location, parse_window
 
 Value = bool | int | float | str | list[str]
@@ -187,6 +187,12 @@ KEYS = (
         "keep", "audio", "none", " or ".join(f'"{one}"' for one in KEEP_AUDIO),
         'Which sound is kept, as FLAC: "none", "clips" (around what was detected), or "all".',
         _one_of(*KEEP_AUDIO),
+    ),
+    Key(
+        "keep", "voice", "auto", " or ".join(f'"{one}"' for one in VOICE),
+        'Sound in which a person speaks: "drop" keeps the detections and not the sound, "keep"\n'
+        'keeps it too; "auto" drops clips and keeps recordings of all sound as they are.',
+        _one_of(*VOICE),
     ),
     Key(
         "keep", "clip_context_s", 3.0, f"0 to {LONGEST_CONTEXT_S:g}",

@@ -28,6 +28,7 @@ def listen_options(settings: Settings, **said: Any) -> ListenOptions:
         "record_only": settings["analysis.record_only"],
         "out": Path(settings["keep.out"]),
         "keep_audio": settings["keep.audio"],
+        "voice": settings["keep.voice"],
         "clip_context_s": settings["keep.clip_context_s"],
         "clips_per_species": settings["keep.clips_per_species"],
         "keep_days": settings["keep.days"] or None,

@@ -34,6 +34,9 @@ CREATE TABLE IF NOT EXISTS clips (
     path TEXT PRIMARY KEY, run INTEGER, chunk INTEGER, chunks INTEGER, label TEXT, score REAL,
     start_s REAL, end_s REAL, start_utc TEXT, end_utc TEXT, time_quality TEXT, bytes INTEGER,
     removed TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS withheld (
+    run INTEGER, start_sample INTEGER, samples INTEGER, start_utc TEXT, end_utc TEXT, reason TEXT,
+    score REAL);
 """
 _DETECTION = (
     "kind", "run", "chunk", "start_s", "end_s", "start_utc", "end_utc", "time_quality", "boot",
@@ -44,6 +47,10 @@ _TABLES = {
     "settled": ("detections", _DETECTION),
     "health": ("health", ("run", "start_s", "start_utc", "problem", "begins", "detail")),
     "clock": ("clock", ("run", "boot", "start_s", "step_s", "time_quality")),
+    "withheld": (
+        "withheld",
+        ("run", "start_sample", "samples", "start_utc", "end_utc", "reason", "score"),
+    ),
     "clip": (
         "clips",
         (

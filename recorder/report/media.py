@@ -14,6 +14,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from recorder.detect.mel import TOKEN_S, MelConfig, log_mel, samples_needed
+from recorder.detect.voice import VoiceDetector
 from recorder.errors import AudioFileError
 from recorder.report.data import Example
 from recorder.sound.audiofile import AudioFile
@@ -35,10 +36,14 @@ class Media:
 
     picture: str
     sound: str
+    """Empty where somebody speaks."""
 
 
-def media_of(root: Path, example: Example) -> Media | None:
-    """The example's spectrogram and sound; None when its file is not there any more."""
+def media_of(root: Path, example: Example, voice: VoiceDetector | None = None) -> Media | None:
+    """The example's spectrogram and sound; None when its file is not there any more.
+
+    With a detector of voices there is no sound where somebody speaks.
+    """
     if not example.path:
         return None
     config = MelConfig()
@@ -54,7 +59,10 @@ def media_of(root: Path, example: Example) -> Media | None:
         return None
     resampler = StreamResampler(rate_hz, config.sample_rate_hz)
     sound = np.concatenate([resampler.push(samples), resampler.finish()])
-    return Media(_png(_spectrogram(sound, config)), _mp3(sound, config.sample_rate_hz))
+    picture = _png(_spectrogram(sound, config))
+    if voice is not None and (voice.scores(sound) >= voice.threshold).any():
+        return Media(picture, "")
+    return Media(picture, _mp3(sound, config.sample_rate_hz))
 
 
 def _spectrogram(sound: Floats, config: MelConfig) -> NDArray[np.uint8]:

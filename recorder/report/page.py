@@ -153,10 +153,13 @@ def _examples(report: Report, species: list[Species], media: MediaOf) -> str:
 
 def _figure(species: Species, example: Example, media: Media) -> str:
     said = f"{number(example.score)} · {example.when or f'{example.start_s:g} s'} · {example.path}"
+    if media.sound:
+        sound = f'<audio controls preload="none" src="{media.sound}"></audio>'
+    else:
+        sound = "<p>Somebody speaks: the sound is left out.</p>"
     return (
         f'<figure><img src="{media.picture}" alt="spectrogram of {words(species.name)}"/>'
-        f'<audio controls preload="none" src="{media.sound}"></audio>'
-        f"<figcaption>{words(said)}</figcaption></figure>"
+        f"{sound}<figcaption>{words(said)}</figcaption></figure>"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 from recorder import __version__
@@ -13,16 +13,13 @@ from recorder.keep.kept_files import thin
 from recorder.keep.recording import RecordingWriter, recordings_in
 from recorder.keep.retention import Limits
 from recorder.sound.clock import utc_text
-from recorder.sound.source import Frames
 from recorder.station.backlog import Piece
 from recorder.station.options import ListenOptions
-from recorder.station.rows import RunInfo, Times
+from recorder.station.rows import RowMaker, RunInfo, Times
+from recorder.station.voice import Silenced, VoiceFilter, VoiceScreen
 
 FOLDER = "recordings"
 SOFTWARE = f"birdrec {__version__}"
-
-MayKeep = Callable[[Frames, int], bool]
-"""Told sound and its rate; False when it must not be kept (a person speaks)."""
 
 
 class AudioKeeper:
@@ -34,10 +31,12 @@ class AudioKeeper:
         info: RunInfo,
         times: Times,
         *,
-        may_keep: MayKeep = lambda _frames, _rate: True,
+        voice: VoiceFilter | None = None,
     ) -> None:
+        """With a filter of voices the recordings are silent where somebody speaks."""
         self._out, self._info, self._times = options.out, info, times
-        self._may_keep = may_keep
+        self._rows = RowMaker(info, times)
+        self._screen = None if voice is None else VoiceScreen(voice, info.sample_rate)
         self._limits = Limits(
             days=options.keep_days,
             bytes=None if options.keep_gb is None else round(options.keep_gb * 1e9),
@@ -56,25 +55,35 @@ class AudioKeeper:
 
     def take(self, piece: Piece) -> list[Record]:
         """The next piece goes into the recording; rows that say what had to go for it."""
-        try:
-            if piece.frames is None:
-                self._recording.close()
-            elif self._may_keep(piece.frames, self._info.sample_rate):
-                self._recording.write(piece.frames, self._times.utc_s(piece.first))
-            self.trouble = ""
-        except OSError as error:
-            self.trouble = f"sound is not kept: {error.strerror or error}"
-        if not self._ended:
-            return []
-        self._ended.clear()
-        return self._thin(piece.stop)
+        screen = self._screen
+        said = self._keep(iter([Silenced(piece, ())]) if screen is None else screen.push(piece))
+        if self._ended:
+            self._ended.clear()
+            said += self._thin(piece.stop)
+        return said
 
-    def close(self) -> None:
-        """The run ends."""
+    def _keep(self, pieces: Iterator[Silenced]) -> list[Record]:
+        said: list[Record] = []
+        for one in pieces:
+            said += [self._rows.withheld(*ends, score=best) for *ends, best in one.spoken]
+            try:
+                if one.piece.frames is None:
+                    self._recording.close()
+                else:
+                    self._recording.write(one.piece.frames, self._times.utc_s(one.piece.first))
+                self.trouble = ""
+            except OSError as error:
+                self.trouble = f"sound is not kept: {error.strerror or error}"
+        return said
+
+    def close(self) -> list[Record]:
+        """The run ends; rows that say where somebody spoke at its end."""
+        said = [] if self._screen is None else self._keep(self._screen.finish())
         try:
             self._recording.close()
         except OSError as error:
             self.trouble = f"sound is not kept: {error.strerror or error}"
+        return said
 
     def _thin(self, now_frame: int) -> list[Record]:
         """Old recordings go only where a limit was asked for; a full disk stops the new instead."""

@@ -20,9 +20,10 @@ from recorder.keep.spool import Spool, SpoolGap
 from recorder.keep.store import Store
 from recorder.sound.clock import utc_seconds
 from recorder.sound.source import Frames
-from recorder.station.audio import SOFTWARE, MayKeep
+from recorder.station.audio import SOFTWARE
 from recorder.station.options import ListenOptions
 from recorder.station.rows import RowMaker, RunInfo
+from recorder.station.voice import VoiceFilter
 
 FOLDER = "clips"
 _MOST_CHUNKS = 6
@@ -69,11 +70,14 @@ class ClipKeeper:
         *,
         spool: Spool,
         store: Store,
-        may_keep: MayKeep = lambda _frames, _rate: True,
+        voice: VoiceFilter | None = None,
     ) -> None:
-        """The sound comes from the spool, in the form in which it was captured."""
+        """The sound comes from the spool, in the form in which it was captured.
+
+        With a filter of voices no clip is written in which somebody speaks.
+        """
         self._out, self._info, self._rows = options.out, info, rows
-        self._spool, self._may_keep = spool, may_keep
+        self._spool, self._voice = spool, voice
         self._context = round(options.clip_context_s * info.sample_rate)
         self._min_free_bytes = round(_FREE_FACTOR * options.min_free_mb * 1e6)
         self._limits = Limits(
@@ -114,8 +118,10 @@ class ClipKeeper:
         first = round(event.chunk * CHUNK_S * rate_hz)
         stop = round((event.chunk + event.chunks) * CHUNK_S * rate_hz)
         start, frames = self._sound(max(0, first - self._context), stop + self._context)
-        if not self._may_keep(frames, rate_hz):
-            return []
+        if self._voice is not None:
+            spoken, best = self._voice.heard(frames)
+            if spoken:
+                return [self._rows.withheld(start, start + len(frames), score=best)]
         record = self._rows.clip(event.record, start, start + len(frames))
         record |= {"chunk": event.chunk, "chunks": event.chunks}
         start_utc_s = utc_seconds(str(record["start_utc"]))

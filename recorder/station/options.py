@@ -12,6 +12,7 @@ from recorder.station.schedule import ALWAYS, Schedule
 
 KEEP_AUDIO = ("none", "clips", "all")
 WHEN_LATE = ("queue", "thin")
+VOICE = ("auto", "drop", "keep")
 LONGEST_CONTEXT_S = 30.0
 DEFAULT_OUT = Path("birdrec-station")
 
@@ -36,6 +37,8 @@ class ListenOptions:
     wait_s: float = 5.0
     """For a device that is not there at the start."""
     keep_audio: str = "none"
+    voice: str = "auto"
+    """Sound in which somebody speaks: drop it, keep it, or auto: keep it in recordings of all."""
     clip_context_s: float = 3.0
     """Of a clip, before and after the chunks in which the bird was heard."""
     clips_per_species: int = 100
@@ -51,9 +54,17 @@ class ListenOptions:
     schedule: Schedule = ALWAYS
     """Of a microphone; a replay is heard whole."""
 
+    @property
+    def drops_voice(self) -> bool:
+        """Is sound in which somebody speaks left out of what is kept?"""
+        if self.voice == "auto":
+            return self.keep_audio == "clips"
+        return self.voice == "drop" and self.keep_audio != "none"
+
     def check(self) -> None:
         """UsageError for what cannot be."""
         _one_of("--keep-audio", self.keep_audio, KEEP_AUDIO)
+        _one_of("--voice", self.voice, VOICE)
         _one_of("--when-late", self.when_late, WHEN_LATE)
         check_precision(self.precision)
         if self.device is not None and self.replay is not None:

@@ -124,6 +124,17 @@ class RowMaker:
             "samples": stop - first,
         }
 
+    def withheld(self, first: int, stop: int, *, score: float) -> Record:
+        """A stretch of frames whose sound is not kept, because somebody speaks in it."""
+        return {
+            "kind": "withheld",
+            **self._stretch(first, stop),
+            "reason": "voice",
+            "score": round(score, 4),
+            "start_sample": self._info.start_sample + first,
+            "samples": stop - first,
+        }
+
     def health(self, frame: int, problem: str, *, begins: bool, detail: str) -> Record:
         """Something about the microphone, the disk or the clock that a person should know."""
         place = self._stretch(frame, frame)

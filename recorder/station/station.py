@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from recorder.detect.models import Model
+from recorder.detect.voice import voice_detector
 from recorder.errors import AudioDeviceError
 from recorder.keep.ledger import Ledger
 from recorder.keep.spool import Spool
@@ -35,6 +36,7 @@ from recorder.station.rows import FixedTimes, RunInfo, Times
 from recorder.station.run import Run
 from recorder.station.spools import remove_others, spool_folders, spool_of
 from recorder.station.view import View
+from recorder.station.voice import VoiceFilter
 from recorder.station.watch import CAUGHT_UP_S, LATE_S, Live, Watch
 
 _MEMORY_S = 30.0
@@ -237,7 +239,9 @@ class Station:
         times: Times,
     ) -> Live:
         everything = self._options.keep_audio == "all"
-        keeper = AudioKeeper(self._options, info, times) if everything else None
+        keeper = None
+        if everything:
+            keeper = AudioKeeper(self._options, info, times, voice=self._voice_filter(info))
         run = self._run(info, ledger, times)
         run.boottime_of = intake.timeline.boottime_of
         return Live(run, intake, backlog, spool, keeper, self._clips(run, info, spool))
@@ -245,9 +249,15 @@ class Station:
     def _clips(self, run: Run, info: RunInfo, spool: Spool | None) -> ClipKeeper | None:
         if self._options.keep_audio != "clips" or spool is None:
             return None
-        keeper = ClipKeeper(self._options, info, run.rows, spool=spool, store=self._log.store)
+        voice, store = self._voice_filter(info), self._log.store
+        keeper = ClipKeeper(self._options, info, run.rows, spool=spool, store=store, voice=voice)
         run.clips_of = keeper.settled
         return keeper
+
+    def _voice_filter(self, info: RunInfo) -> VoiceFilter | None:
+        if not self._options.drops_voice:
+            return None
+        return VoiceFilter(voice_detector(), info.sample_rate)
 
     def _run(self, info: RunInfo, ledger: Ledger, times: Times) -> Run:
         return Run(
@@ -289,7 +299,7 @@ class Station:
 
     def _end(self, live: Live) -> None:
         if live.keeper is not None:
-            live.keeper.close()
+            live.run.add(live.keeper.close())
         left = live.backlog.frames
         if left:
             live.run.commit([])
