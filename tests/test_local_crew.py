@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Birdrec
-from crewlab import OPTIONS, children, cpu_s, results_of, started, wait_for
+from crewlab import OPTIONS, children, cpu_s, is_alive, results_of, started, wait_for
 
 from recorder.crew.local import LocalCrew
 from recorder.crew.tasks import Settings, WorkerLostError
@@ -29,20 +29,23 @@ def test_when_a_worker_is_killed_the_bytes_are_the_same(
     assert results_of(tmp_path) == crew_alone
 
 
-def test_killed_as_a_whole_it_goes_on_with_the_pieces_that_are_done(
+def test_killed_it_leaves_no_worker_and_goes_on_with_what_is_done(
     crew_folder: Path, crew_alone: dict[str, bytes], birdrec: Birdrec, tmp_path: Path
 ) -> None:
     scan = started(crew_folder, tmp_path, "--workers", "2", "--quiet")
     wait_for(lambda: list(tmp_path.glob(".done/*.npy")), "a piece that is done")
-    for one in [scan.pid, *children(scan.pid)]:
-        os.kill(one, signal.SIGKILL)
+    assert list(tmp_path.glob(".done/*.rows")), "and minutes of others"
+    workers = children(scan.pid)
+    assert len(workers) == 2
+    scan.kill()
     scan.communicate()
+    wait_for(lambda: not any(map(is_alive, workers)), "the end of the workers")
     kept = {one: one.stat().st_mtime_ns for one in tmp_path.glob(".done/*.npy")}
     done = birdrec("scan", crew_folder, "--out", tmp_path, *OPTIONS, "--workers", "2", "--quiet")
     assert done.returncode == 1
     assert results_of(tmp_path) == crew_alone
     assert kept
-    assert not list(tmp_path.glob(".done/*.npy"))
+    assert {one.suffix for one in tmp_path.glob(".done/*")} == {".json"}
 
 
 def test_a_task_that_kills_is_given_up_and_takes_no_other_with_it() -> None:

@@ -59,6 +59,31 @@ def test_pieces_have_the_bits_of_the_whole(
     )
 
 
+@pytest.mark.parametrize("piece", [Piece(0, 3), Piece(1, None)])
+def test_an_interrupted_piece_goes_on_with_the_same_bits(
+    model: Model, birdlike: MakeSound, tmp_path: Path, piece: Piece
+) -> None:
+    samples = np.tile(birdlike(53.7, 8_000, seed=3), 30)[: 21 * 60 * 8_000 + 1_234]
+    found = written(tmp_path / "a.wav", samples, 8_000)
+    expected = analyse_piece(model, found.path, piece)
+    assert expected is not None
+    part = tmp_path / "piece.rows"
+    np.testing.assert_array_equal(analyse_piece(model, found.path, piece, part), expected)
+    kept = part.read_bytes()
+    row_bytes = 4 * expected.shape[1]
+    assert len(kept) >= 60 * row_bytes
+    for rows in (0, 59, 60, 90, len(kept) // row_bytes):
+        # With a torn row, as a power cut leaves it.
+        part.write_bytes(kept[: rows * row_bytes] + b"\1\2\3")
+        np.testing.assert_array_equal(analyse_piece(model, found.path, piece, part), expected)
+    # And it is really not made again.
+    part.write_bytes(np.full(len(kept) // 4, 42.0, "<f4").tobytes())
+    again = analyse_piece(model, found.path, piece, part)
+    assert again is not None
+    assert (again[:60] == 42.0).all()
+    np.testing.assert_array_equal(again[-60:], expected[-60:])
+
+
 def noisy(path: Path, minutes: float, rate_hz: int = 8_000) -> Found:
     """Noise, so that FLAC does not make it too small to be looked into."""
     count = round(minutes * 60 * rate_hz)

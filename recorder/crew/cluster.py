@@ -66,6 +66,8 @@ class ClusterCrew:
         # Futures that are let go are not worked on any more.
         self._client.close()
 
+    here = False
+
     @property
     def workers(self) -> int:
         """Threads of all workers that are there now; at least 1."""

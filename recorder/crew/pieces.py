@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from recorder.detect.bundle import Bundle, ModelBundle
 from recorder.detect.mel import CHUNK_S, TOKEN_S, TOKENS_PER_CHUNK
-from recorder.detect.models import Model
+from recorder.detect.models import Model, Resumption
 from recorder.detect.pipeline import ChunkResult, needs_from_sample
 from recorder.errors import AudioFileError
-from recorder.file_rows import packed
+from recorder.file_rows import columns, packed
 from recorder.keep.formats import ManifestRow
+from recorder.keep.part_file import PartFile
 from recorder.onefile import account, blank_row
 from recorder.sound.audiofile import AudioFile
 from recorder.sound.finder import Found
@@ -77,16 +78,21 @@ def plan(found: Found, bundle: ModelBundle, *, workers: int) -> list[Piece]:
     return [Piece(first, stop, span(first, stop)) for first, stop in ends]
 
 
-def analyse_piece(model: Model, path: Path, piece: Piece) -> Floats | None:
+def analyse_piece(
+    model: Model, path: Path, piece: Piece, part: Path | None = None
+) -> Floats | None:
     """[chunks, 17 * outputs] as `file_rows.packed`; None when the file is not plain.
 
-    AudioFileError when it cannot be read; ModelError when the net returns NaN.
+    What is settled grows in `part`; what an interrupted scan has left there is not made again.
+    AudioFileError when the file cannot be read; ModelError when the net returns NaN.
     """
     assert model.resumption is not None
+    growing = PartFile(part, columns(model.bundle.outputs))
+    known, window = _known(model.resumption, growing, piece)
     rate_hz = model.bundle.sample_rate_hz
-    section = _section(model.resumption.bundle, piece.first_window)
+    section = _section(model.resumption.bundle, window)
     pipeline = model.resumption.pipeline(
-        first_window=piece.first_window,
+        first_window=window,
         stop_window=piece.stop_window,
         first_sample=section_start_s(section) * rate_hz,
     )
@@ -96,7 +102,11 @@ def analyse_piece(model: Model, path: Path, piece: Piece) -> Floats | None:
         if section:
             sound.begin_at(section_needs_from_s(section) * sound.sample_rate_hz)
         for block in sound.blocks(_BLOCK_S * sound.sample_rate_hz):
-            results += pipeline.push(resampler.push(block))
+            settled = pipeline.push(resampler.push(block))
+            results += settled
+            if sound.bad_samples or sound.damage or sound.growth:
+                return None
+            growing.append(packed(settled, model.bundle.outputs))
             if pipeline.over:
                 break
     if sound.bad_samples or sound.damage or sound.growth:
@@ -106,7 +116,19 @@ def analyse_piece(model: Model, path: Path, piece: Piece) -> Floats | None:
         results += pipeline.finish()
     elif not pipeline.over:
         return None
-    return packed(results, model.bundle.outputs)
+    return np.concatenate([known, packed(results, model.bundle.outputs)])
+
+
+def _known(resumption: Resumption, part: PartFile, piece: Piece) -> tuple[Floats, int]:
+    """(rows of the piece that are settled already, the window from which on it goes on)."""
+    rows, window = part.read(), piece.first_window
+    before = resumption.settled_before(window)
+    stop = math.inf if piece.stop_window is None else piece.stop_window - 1
+    while window < stop and resumption.settled_before(window + 1) - before <= len(rows):
+        window += 1
+    known = rows[: resumption.settled_before(window) - before]
+    part.cut(len(known))
+    return known, window
 
 
 def account_of(found: Found, bundle: ModelBundle, *, start: str) -> tuple[ManifestRow, float]:

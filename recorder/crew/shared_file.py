@@ -52,7 +52,7 @@ class SharedFile:
         self._bundle, self._thresholds, self._part = bundle, thresholds, part
         pieces = [] if found.problem else plan(found, bundle, workers=crew.workers)
         self._pieces = [(one, self._begun(one)) for one in pieces]
-        self._whole = None if pieces else crew.submit(whole, settings, found)
+        self._whole = None if pieces else self._all_of_it()
 
     @property
     def tasks(self) -> int:
@@ -65,7 +65,7 @@ class SharedFile:
         if joined is not None:
             return joined
         try:
-            work = self._whole or self._crew.submit(whole, self._settings, self._found)
+            work = self._whole or self._all_of_it()
             result: FileResult = work.result()
         except WorkerLostError as error:
             row = blank_row(self._found, self._bundle)
@@ -78,12 +78,21 @@ class SharedFile:
             progress(1.0)
         return result
 
+    def _all_of_it(self) -> Work:
+        return self._crew.submit(whole, self._settings, self._found, self._kept_in(self._part))
+
+    def _kept_in(self, part: Path | None) -> Path | None:
+        """Where a worker keeps what it has of its task, if it can."""
+        return part if self._crew.here else None
+
     def _begun(self, one: Piece) -> Work | Floats:
         """What an interrupted scan has left of it, or the work on it."""
-        kept = load_piece(self._place(one), columns(self._bundle.outputs))
+        place = self._place(one)
+        kept = load_piece(place, columns(self._bundle.outputs))
         if kept is not None:
             return kept
-        return self._crew.submit(piece, self._settings, self._found, one)
+        growing = None if place is None else self._kept_in(place.with_suffix(".rows"))
+        return self._crew.submit(piece, self._settings, self._found, one, growing)
 
     def _joined(self, progress: Progress) -> FileResult | None:
         """None where a piece was not plain, or could not be had."""

@@ -44,6 +44,9 @@ class Work(Protocol):
 class Crew(Protocol):
     """Those who do what they are asked for."""
 
+    here: bool
+    """Do they work on this machine, so that they can keep on its disk what they have?"""
+
     @property
     def workers(self) -> int:
         """How many there are now."""
@@ -87,11 +90,11 @@ def whole(
         return scanner.failed(found, str(error))
 
 
-def piece(settings: Settings, found: Found, wanted: Piece) -> PieceResult:
-    """A piece of one; AudioFileError or ModelError when it cannot be had."""
+def piece(settings: Settings, found: Found, wanted: Piece, part: Path | None = None) -> PieceResult:
+    """A piece of one, which grows in `part`; AudioFileError or ModelError when it cannot be had."""
     started = time.monotonic()
     with at_hand(found, span=wanted.span) as here:
-        rows = analyse_piece(_loaded(settings)[0], here.path, wanted)
+        rows = analyse_piece(_loaded(settings)[0], here.path, wanted, part)
     return PieceResult(rows, time.monotonic() - started)
 
 

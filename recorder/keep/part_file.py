@@ -42,6 +42,8 @@ class PartFile:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 place = 4 * self._rows * self._columns
+                if os.fstat(descriptor).st_size < place:
+                    raise OSError("somebody else writes here")
                 os.ftruncate(descriptor, place)
                 data = memoryview(rows.astype("<f4").tobytes())
                 while data:

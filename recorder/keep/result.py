@@ -68,8 +68,9 @@ class DoneFiles:
 
     def clear(self, part: Path) -> None:
         """What grew is not needed any more."""
-        for piece in (part, *self._folder.glob(f"{part.stem}.*.npy")):
-            piece.unlink(missing_ok=True)
+        for kept in (part, *self._folder.glob(f"{part.stem}.*")):
+            if kept.suffix != ".json":
+                kept.unlink(missing_ok=True)
 
 
 def _to_json(result: FileResult) -> dict[str, Any]:

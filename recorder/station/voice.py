@@ -40,13 +40,13 @@ class VoiceFilter:
         return best >= self._detector.threshold, best
 
     def spoken(self, frames: Frames) -> tuple[Bools, Floats]:
-        """Where somebody speaks, and 1.5 s before and after: [frames], and the scores [frames]."""
-        scores = self._scores(frames)
-        tokens = scores >= self._detector.threshold
-        around = np.convolve(tokens, np.ones(2 * _AROUND_TOKENS + 1), "same")[: len(tokens)] > 0.5
-        place = (np.arange(len(frames)) / (self._rate_hz * TOKEN_S)).astype(int)
-        place = np.minimum(place, len(around) - 1)
-        return np.asarray(around[place]), scores[place]
+        """Where somebody speaks, and 1.5 s before and after, [frames]; and the highest score within
+        1.5 s, [frames]."""
+        scores = np.pad(self._scores(frames), _AROUND_TOKENS)
+        near = np.lib.stride_tricks.sliding_window_view(scores, 2 * _AROUND_TOKENS + 1).max(axis=1)
+        token = (np.arange(len(frames)) / (self._rate_hz * TOKEN_S)).astype(int)
+        best: Floats = near[np.minimum(token, len(near) - 1)]
+        return best >= self._detector.threshold, best
 
     def _scores(self, frames: Frames) -> Floats:
         """Of all channels together: a voice is heard in whichever it is."""

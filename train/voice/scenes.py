@@ -116,7 +116,7 @@ class VoiceScenes:
             if len(said) > len(bed):
                 first = int(rng.integers(len(said) - len(bed)))
                 said = said[first : first + len(bed)]
-            begin, stop = max(0, at), min(len(bed), at + len(said))
+            begin, stop = max(0, at), max(0, min(len(bed), at + len(said)))
             voice[begin:stop] += said[begin - at : stop - at]
             at += len(said) + int(rng.exponential(2.0) * SAMPLE_RATE_HZ)
         voice, _ = vary(rng, voice, _VARY)
