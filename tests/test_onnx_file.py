@@ -117,6 +117,34 @@ def test_forty_gigabytes_out_of_nothing(tmp_path: Path) -> None:
     assert "would have 40 GB" in refusal(model_of([node]), tmp_path)
 
 
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64])
+@pytest.mark.parametrize("raw", [False, True])
+def test_what_becomes_large_only_when_it_runs(tmp_path: Path, kind: int, raw: bool) -> None:
+    def numbers(name: str, *values: int) -> onnx.TensorProto:
+        array = np.array(values, helper.tensor_dtype_to_np_dtype(kind))
+        data = array.tobytes() if raw else array.tolist()
+        return helper.make_tensor(name, kind, [len(values)], data, raw=raw)
+
+    ends = [numbers("a", 0), numbers("b", 10_000_000_000), numbers("c", 1)]
+    ranged = helper.make_node("Range", ["a", "b", "c"], ["y"])
+    assert "its Range would have 40 GB" in refusal(model_of([ranged], ends), tmp_path)
+    ends[2] = numbers("c", 0)
+    assert "Range of" in refusal(model_of([ranged], ends), tmp_path)
+    resized = helper.make_node("Resize", ["x", "", "s"], ["y"])
+    model = model_of([resized], [numbers("s", 100_000, 100_000)])
+    assert "its Resize would have 40 GB" in refusal(model, tmp_path)
+
+
+def test_large_edges_and_loops_without_an_end(tmp_path: Path) -> None:
+    pads = helper.make_tensor("p", TensorProto.INT64, [4], [0, 50_000, 100_000, 50_000])
+    padded = helper.make_node("Pad", ["x", "p"], ["y"])
+    assert "its Pad would have 40 GB" in refusal(model_of([padded], [pads]), tmp_path)
+    rounds = helper.make_tensor("n", TensorProto.INT64, [1], [10**12])
+    body = helper.make_graph([helper.make_node("Relu", ["x"], ["z"])], "body", [], [])
+    loop = helper.make_node("Loop", ["n", ""], ["y"], body=body)
+    assert "would run 1000000000000 times" in refusal(model_of([loop], [rounds]), tmp_path)
+
+
 def test_a_tensor_that_says_it_is_larger_than_it_is(tmp_path: Path) -> None:
     weights = numpy_helper.from_array(np.ones(3, np.float32), "w")
     weights.dims[0] = 4

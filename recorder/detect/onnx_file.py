@@ -28,6 +28,8 @@ _DTYPES = {
 }  # fmt: skip
 _MAKERS = ("ConstantOfShape", "Expand", "Tile", "RandomNormal", "RandomUniform")
 """Operators that make a tensor as large as a constant says."""
+_MOST_ROUNDS = 1_000_000
+"""Of a loop that says beforehand how often it runs."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 Fields = Iterator[tuple[int, "int | memoryview"]]
@@ -121,11 +123,18 @@ class _Reader:
         shape: list[int] = []
         for attribute in attributes:
             shape += self._attribute(attribute, operator, outputs)
-        for name in inputs if operator in _MAKERS else ():
-            constant = self.weights.get(name)
-            if constant is not None and constant.dtype == np.int64:
-                shape += [int(one) for one in constant.ravel()[:16]]
-        self._check_size(shape, 4, f"its {operator}")
+        constants = [self.weights.get(name) for name in inputs]
+        self._check_size(shape + _asked_for(operator, constants), 4, f"its {operator}")
+        self._check_rounds(operator, constants[:1])
+
+    def _check_rounds(self, operator: str, first: list[NDArray[np.generic] | None]) -> None:
+        if operator != "Loop" or not first or first[0] is None or not first[0].size:
+            return
+        rounds = int(first[0].ravel()[0])
+        if rounds > _MOST_ROUNDS:
+            raise ModelError(
+                f"{self.path}: its Loop would run {rounds} times; at most {_MOST_ROUNDS} are loaded"
+            )
 
     def _attribute(self, data: memoryview, operator: str, outputs: list[str]) -> list[int]:
         """Look into tensors and subgraphs; the numbers of an attribute called shape."""
@@ -171,8 +180,10 @@ class _Reader:
             if len(raw) != math.prod(dims) * dtype.itemsize:
                 raise ValueError(f"tensor {name!r} of {dims} has {len(raw)} bytes")
             return name, np.frombuffer(raw, dtype).reshape(dims)
-        if kind == 7 and listed:
-            return name, np.array([one for value in listed for one in _integers(value)], np.int64)
+        if kind in (6, 7) and listed:
+            return name, np.array([one for value in listed for one in _integers(value)], dtype)
+        if kind in (1, 11) and listed:
+            return name, np.frombuffer(b"".join(_bytes(value) for value in listed), dtype)
         # Strings, and numbers one by one: nothing that is read here.
         return name, np.empty(0, np.uint8)
 
@@ -183,6 +194,27 @@ class _Reader:
                 f"{self.path}: {what} would have {size / 1e9:.3g} GB; at most "
                 f"{LARGEST_CONSTANT_BYTES / 1e9:.1f} GB are loaded"
             )
+
+
+def _asked_for(operator: str, inputs: list[NDArray[np.generic] | None]) -> list[int]:
+    """Sides of what an operator makes, as far as its constant inputs tell; ValueError when they
+    are no sizes."""
+    known = [None if one is None or not one.size else one.ravel()[:16] for one in inputs]
+    if operator in _MAKERS:
+        return [int(x) for one in known if one is not None and one.dtype == np.int64 for x in one]
+    if operator == "Range":
+        ends = [float(one[0]) for one in known if one is not None]
+        if len(ends) != 3:
+            return []
+        if not ends[2] or not np.isfinite(ends).all():
+            raise ValueError(f"a Range of {ends}")
+        return [int((ends[1] - ends[0]) / ends[2])]
+    if operator == "Pad" and len(known) > 1 and known[1] is not None:
+        before, after = np.array_split(known[1], 2)
+        return [1 + int(a) + int(b) for a, b in zip(before, after, strict=False)]
+    if operator == "Resize":
+        return [int(x) for one in known[2:] if one is not None for x in one if 1 <= x < np.inf]
+    return []
 
 
 def _fields(data: memoryview) -> Fields:
