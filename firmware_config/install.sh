@@ -111,7 +111,7 @@ install_config() {
     if ! [ -e /etc/birdrec/birdrec.toml ]; then
         run install -m 0644 "$here/birdrec.toml" /etc/birdrec/birdrec.toml
         run "$root/current/bin/birdrec" config profile /etc/birdrec/birdrec.toml
-        # No sound is kept unless somebody says so: there is no filter for human voices.
+        # No sound is kept unless somebody says so: the filter for human voices misses some.
         run "$root/current/bin/birdrec" config set /etc/birdrec/birdrec.toml \
             keep.out /var/lib/birdrec/station microphone.wait_s inf keep.audio none
     fi
