@@ -27,6 +27,7 @@ def options_for(folder: Path) -> ListenOptions:
         device="made up",
         out=folder / "out",
         keep_audio="clips",
+        voice="keep",
         clips_per_species=20,
         min_free_mb=1.0,
         spool_ram_mb=SPOOL_RAM_MB,
