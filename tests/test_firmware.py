@@ -133,6 +133,8 @@ def test_the_units_run_what_the_installer_installs() -> None:
         commands = re.findall(r"^ExecStart=(\S+)", text, re.MULTILINE)
         assert commands == [INSTALLED]
         assert "User=birdrec" in text
+        # systemd would take the spool on the RAM disk away after each crash.
+        assert "RemoveIPC=no" in text
         for config in re.findall(r"--config (\S+)", text):
             assert f"{config}" in installer
     service = (UNITS / "birdrec.service").read_text()

@@ -11,7 +11,14 @@ import pytest
 
 from recorder.keep.ledger import ANALYSED, LOST, PENDING, Entry
 from recorder.keep.spool import Spool, SpoolFolder
-from recorder.station.prior import Prior, downtime_frames, pieces_to_repeat, restored_ledger
+from recorder.keep.station_log import StationLog
+from recorder.station.prior import (
+    Prior,
+    downtime_frames,
+    pieces_to_repeat,
+    restored_ledger,
+    unfinished,
+)
 from recorder.station.rows import FixedTimes, RunInfo
 
 RATE_HZ = 1_000
@@ -130,3 +137,23 @@ def test_the_time_without_birdrec_is_known_where_a_clock_knows_it(
 def test_an_unsynced_run_says_nothing_over_a_boot(prior: Prior) -> None:
     unsynced = replace(prior, times=replace(prior.times, synced=False))
     assert downtime_frames(unsynced, 315_000, Clock("another"), ago_s=0.0) == 0
+
+
+@pytest.mark.parametrize(("synced", "known"), [(1, True), (0, False), (None, True)])
+def test_a_clock_that_was_set_wrong_after_the_start_is_not_trusted(
+    tmp_path: Path, synced: int | None, known: bool
+) -> None:
+    """The run began with the right time; what counts is the moment of its last line."""
+    log = StationLog(tmp_path, lambda _: None)
+    row = [INFO.start_sample, 1_000, ANALYSED, "", "2026-11-21T12:00:00.000Z"]
+    ledger: dict[str, object] = {
+        "run": INFO.run, "from": INFO.start_sample, "rows": [row], "settled_until": 1_000,
+        "live_chunks": 0, "until_boottime_s": 7.0, "ended": 0,
+    }  # fmt: skip
+    if synced is not None:
+        ledger["synced"] = synced
+    log.commit([INFO.record()], ledger)
+    found = unfinished(log.store)
+    log.close()
+    assert found is not None
+    assert found.times.synced is known

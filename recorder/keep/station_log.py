@@ -62,6 +62,11 @@ class StationLog:
         return self._journal_trouble or self._table_trouble
 
     @property
+    def safe(self) -> bool:
+        """Did the journal take all that it was given last?"""
+        return not self._journal_trouble
+
+    @property
     def waiting(self) -> int:
         """Rows that are not acknowledged yet."""
         return len(self._waiting) + len(self._appended)

@@ -161,7 +161,7 @@ class Store:
         self._base.execute("DELETE FROM ledger WHERE start_sample >= ?", (record["from"],))
         rows = [(*row, record["run"]) for row in record["rows"]]
         self._base.executemany("INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?)", rows)
-        for key in ("settled_until", "live_chunks", "until_boottime_s", "ended"):
+        for key in ("settled_until", "live_chunks", "until_boottime_s", "synced", "ended"):
             if key in record:
                 self._set(key, str(record[key]))
 

@@ -66,16 +66,21 @@ class Intake(threading.Thread):
         tell: Callable[[Noted], None],
         channel: str,
         limit_frames: int | None = None,
+        first: Sound | None = None,
     ) -> None:
         """`clock` is None for a replay: its time is that of the file, and it can wait.
 
         `channel` is the one that is analysed, or `mix`: only what is used can be ill. After
-        `limit_frames` more it ends, as if the source were over.
+        `limit_frames` more it ends, as if the source were over. `first` was read from the source
+        already.
         """
         super().__init__(name="intake", daemon=True)
         self._source, self.opened = source, opened
         self.reopened: Opened | None = None
-        """The source goes on in another form of sound: another run is needed."""
+        """The source goes on in another form of sound: another run is needed..."""
+        self.ahead: Sound | None = None
+        """...which begins with this."""
+        self._first = first
         self._limit = float("inf") if limit_frames is None else ledger.end + limit_frames
         self._ledger, self._backlog = ledger, backlog
         self._clock, self._tell = clock, tell
@@ -91,6 +96,7 @@ class Intake(threading.Thread):
         self._away_reason = "device"
         self._gone = False
         """It was told that the device went away, and not yet that it is back."""
+        self._back: Opened | None = None
         self._last_sound_s: float | None = None
         self.failure: BaseException | None = None
 
@@ -129,8 +135,11 @@ class Intake(threading.Thread):
     def _step(self) -> bool:
         if self._clock is None and not self._backlog.wait_for_room(_READ_S):
             return True
-        event = self._source.read(_READ_S)
+        event, self._first = self._first or self._source.read(_READ_S), None
         if isinstance(event, Sound):
+            if self.reopened is not None:
+                self._end_before(event, self.reopened.sample_rate_hz)
+                return False
             self._sound(event)
             return self.frames < self._limit
         if isinstance(event, Lost):
@@ -138,8 +147,8 @@ class Intake(threading.Thread):
             self._lose(event)
             return not event.final
         if isinstance(event, Opened):
-            return self._reopened(event)
-        if isinstance(event, Rest):
+            self._opened_again(event)
+        elif isinstance(event, Rest):
             self._rest(event)
         elif self.away and self._clock is not None and self._last_sound_s is not None:
             self._pass_time(self._clock.boottime_s() - _SURE_S, at_least_s=_GAP_STEP_S)
@@ -167,19 +176,26 @@ class Intake(threading.Thread):
             self._gone = True
         self.away = event.reason
 
-    def _reopened(self, opened: Opened) -> bool:
-        """The same form of sound goes on; another one needs another run."""
-        if self._gone:
-            if self._clock is not None and self._last_sound_s is not None:
-                # What was away until now is counted first: so the word has its place in time.
-                self._pass_time(self._clock.boottime_s() - _SURE_S, at_least_s=0.0)
-            self._tell(Noted(self.frames, opened))
-            self._gone = False
+    def _opened_again(self, opened: Opened) -> None:
+        """The same form of sound goes on; another one needs another run, from its first sound."""
+        # It may be read late: how long the device was away only its first sound can tell.
+        self._back = opened
         form = (opened.sample_rate_hz, opened.channels)
-        if form == (self.opened.sample_rate_hz, self.opened.channels):
-            return True
-        self.reopened = opened
-        return False
+        same = form == (self.opened.sample_rate_hz, self.opened.channels)
+        self.reopened = None if same else opened
+
+    def _end_before(self, sound: Sound, rate_hz: int) -> None:
+        """It is the next run's; what went by until its first frame is lost to this one."""
+        if self._last_sound_s is not None:
+            lasts_s = (sound.lost_frames + len(sound.frames)) / rate_hz
+            self._pass_time(sound.boottime_ns / 1e9 - lasts_s, at_least_s=0.0)
+        self._say_back()
+        self.ahead = sound
+
+    def _say_back(self) -> None:
+        if self._gone and self._back is not None:
+            self._tell(Noted(self.frames, self._back))
+            self._gone = False
 
     def _sound(self, sound: Sound) -> None:
         lost, ready = self._gauge.push(sound, self.frames)
@@ -199,6 +215,7 @@ class Intake(threading.Thread):
         if self.away and self._last_sound_s is not None:
             self._pass_time(boottime_s - len(sound.frames) / rate_hz, at_least_s=0.0)
             self.health.reset()
+        self._say_back()
         self.away, self._away_reason = "", "device"
         self._lost(sound.lost_frames, "overrun")
         first = self.frames

@@ -71,14 +71,21 @@ def unfinished(store: Store) -> Prior | None:
     said = store.rows(
         "SELECT coalesce(max(chunk), -1) FROM detections WHERE run = ? AND kind = 'live'", info.run
     )
+    # Of the moment when its times were written, where the ledger says so: a clock that was right
+    # at the start may have been set wrong since.
+    synced = store.setting("synced") if rows else None
     return Prior(
         info,
         entries,
         int(store.setting("settled_until") or 0) if rows else 0,
         max(int(store.setting("live_chunks") or 0) if rows else 0, said[0][0] + 1),
         float(store.setting("until_boottime_s") or 0.0) if rows else 0.0,
-        FixedTimes(frame, start_utc_s, info.sample_rate, info.time_quality == "synced"),
+        FixedTimes(frame, start_utc_s, info.sample_rate, _is_synced(synced, info)),
     )
+
+
+def _is_synced(written: str | None, info: RunInfo) -> bool:
+    return info.time_quality == "synced" if written is None else written == "1"
 
 
 def next_start_sample(store: Store) -> int:

@@ -76,6 +76,11 @@ class RowMaker:
     def __init__(self, info: RunInfo, times: Times) -> None:
         self._info, self._times = info, times
 
+    @property
+    def synced(self) -> bool:
+        """Are the times of the rows, at this moment, those of a clock that somebody sets?"""
+        return self._times.synced
+
     def detections(
         self, kind: str, results: Sequence[ChunkResult], bundle: ModelBundle, limits: Floats
     ) -> list[Record]:

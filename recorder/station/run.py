@@ -67,8 +67,9 @@ class Run:
         """What was settled before this run went on after a crash is not said again."""
         self.gaps_said_until = 0
         """Gaps before this frame have been written, but for those that the crash itself made."""
+        self.final_frames = 0
+        """The account of what was before this frame has been written, and changes no more."""
         self._gap: tuple[int, int] | None = None
-        self._final = 0
         self._commits = 0
         self._committed_frames = 0
 
@@ -109,7 +110,7 @@ class Run:
 
     def commit(self, records: list[Record], *, ended: bool = False) -> None:
         """Write rows and the ledger as it stands, and make both safe."""
-        entries = self.ledger.tail(self._final)
+        entries = self.ledger.tail(self.final_frames)
         start = entries[0].start if entries else 0
         totals = self.ledger.totals()
         ledger: Record = {
@@ -121,12 +122,13 @@ class Run:
             "lost": totals.lost,
             "settled_until": self.settled_frames,
             "live_chunks": self.live_chunks,
+            "synced": int(self.rows.synced),
             "until_boottime_s": round(self.boottime_of(entries[-1].stop), 6) if entries else 0.0,
             "ended": int(ended),
         }
         self.log.commit(records, ledger, tables=ended or self._commits % _TABLES_EVERY == 0)
         self._commits += 1
-        self._final = self.ledger.first_pending()
+        self.final_frames = self.ledger.first_pending()
         self._committed_frames = self.frames
 
     def add(self, records: list[Record]) -> None:

@@ -15,7 +15,7 @@ from recorder.keep.spool import Spool
 from recorder.keep.station_log import StationLog
 from recorder.notify import Notifier
 from recorder.sound.clock import Clock, utc_text
-from recorder.sound.source import Lost, Opened, Source
+from recorder.sound.source import Lost, Opened, Sound, Source
 from recorder.station.analyst import check_channel
 from recorder.station.audio import AudioKeeper
 from recorder.station.backlog import Backlog, Piece
@@ -73,6 +73,8 @@ class Station:
         self._watch = Watch(log, view, self._notifier)
         self._stop = stop
         self._thinning = False
+        self._ahead: Sound | None = None
+        """Of a run that begins because the last one's device came back in another form."""
 
     def listen(self, source: Source) -> None:
         """Until the source is over, the time is up, or `stop`; AudioDeviceError if it never opens.
@@ -118,7 +120,8 @@ class Station:
             live = self._begun(source, opened, prior)
         self._notifier.ready()
         self._work(live)
-        return live.intake.reopened
+        self._ahead = live.intake.ahead
+        return None if self._ahead is None else live.intake.reopened
 
     def _goes_on(self, prior: Prior, opened: Opened) -> bool:
         """The same boot, device, form and model: one run, with a gap for the time in between."""
@@ -181,7 +184,7 @@ class Station:
             spool.remove()
 
     def _repeat(self, run: Run, prior: Prior, pieces: Iterator[Piece]) -> None:
-        run.settled_frames = prior.settled_until
+        run.settled_frames = run.final_frames = prior.settled_until
         run.live_chunks = prior.live_chunks
         run.gaps_said_until = prior.known
         behind_s = (run.ledger.end - prior.settled_until) / prior.info.sample_rate
@@ -227,6 +230,7 @@ class Station:
             tell=self._watch.tell,
             channel=self._options.channel,
             limit_frames=None if limit_s is None else round(limit_s * opened.sample_rate_hz),
+            first=self._ahead,
         )
 
     def _live(
@@ -320,7 +324,8 @@ class Station:
             live.run.ledger.give_up(piece.first, piece.stop, "thinned")
             piece = Piece(piece.first, piece.count, None)
         live.run.take(piece)
-        if live.spool is not None:
+        # Until its rows are safe the sound is not let go, unless newer sound needs the room.
+        if live.spool is not None and (self._log.safe or live.backlog.disk_trouble):
             live.spool.drop_before(live.run.needed_from_frame)
 
     def _thinned(self, live: Live, piece: Piece) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections import deque
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from recorder.keep import journal
 from recorder.keep.journal import Record
 from recorder.keep.ledger import Totals
 from recorder.ui import clock, printable
@@ -83,7 +83,7 @@ class JsonLines(Quiet):
 
     def said(self, records: list[Record]) -> None:
         for record in records:
-            _print(json.dumps(record, ensure_ascii=False))
+            _print(journal.line_of(record))
 
 
 def _print(text: str) -> None:
