@@ -101,7 +101,7 @@ def test_every_setting_of_listen_is_in_the_file() -> None:
     changed |= {"keep.out": "o", "keep.audio": "clips", "keep.clip_context_s": 1.0}
     changed |= {"keep.clips_per_species": 5, "keep.days": 2.0, "keep.gb": 3.0}
     changed |= {"keep.min_free_mb": 4.0, "keep.spool_ram_mb": 5.0}
-    changed |= {"schedule.windows": ["06:00 to 07:00"]}
+    changed |= {"schedule.windows": ["06:00 to 07:00"], "site.species": "birds.txt"}
     options = listen_options(parse_settings(written(changed), "x"))
     recording = listen_options(parse_settings("analysis.record_only = true", "x"))
     assert (recording.record_only, recording.keep_audio) == (True, "all")
@@ -177,7 +177,7 @@ def test_the_command_line_says_so_with_its_exit_code(birdrec: Birdrec, tmp_path:
     right.write_text("[keep]\ngb = 3\n")
     for arguments, code, words in (
         (("config", "check", wrong), 3, "keep.out = 3: use the path of a folder in quotes"),
-        (("config", "check", right), 0, "right; 1 keys are set; 23 have their defaults"),
+        (("config", "check", right), 0, "right; 1 keys are set; 26 have their defaults"),
         (("config", "check", tmp_path / "none"), 3, "No such file"),
         (("config", "check", tmp_path), 3, "cannot be read (Is a directory)"),
         (("config", "show", right), 0, "gb = 3.0\nmin_free_mb = 500.0  # the default"),
