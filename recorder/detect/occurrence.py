@@ -102,9 +102,9 @@ class Occurrence:
             return "not on the species list"
         place = week if self.has_weeks else UNKNOWN, hour if self.has_hours else UNKNOWN
         frequency = f"prior: {self._known[index, place[0], place[1]]:.3g}"
-        when = [f"in week {week + 1}"] if place[0] != UNKNOWN else []
+        when = [f"week {week + 1}"] if place[0] != UNKNOWN else []
         when += [f"hour {hour}"] if place[1] != UNKNOWN else []
-        return f"{frequency} {', '.join(when)}" if when else f"{frequency} on average"
+        return f"{frequency} in {', '.join(when)}" if when else f"{frequency} on average"
 
     def _shift(self, moments: Moments) -> Doubles:
         """[chunks, classes], at most 0, and 0 where nothing is known."""
