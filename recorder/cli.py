@@ -11,7 +11,15 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from recorder import __version__, config_cli, doctor_cli, listen_cli, model_cli, report_cli
+from recorder import (
+    __version__,
+    config_cli,
+    doctor_cli,
+    listen_cli,
+    model_cli,
+    prior_cli,
+    report_cli,
+)
 from recorder.errors import EXIT_INTERRUPTED, BirdrecError, UsageError
 
 _PLUGIN_HELP = {
@@ -168,6 +176,7 @@ app.command(epilog="Example: birdrec doctor --json")(doctor_cli.doctor)
 app.command(epilog="Example: birdrec report birdrec-out/")(report_cli.report)
 app.add_typer(model_cli.app, name="model")
 app.add_typer(config_cli.app, name="config")
+app.add_typer(prior_cli.app, name="prior")
 
 
 def _closing_line(run: dict[str, Any], out: Path) -> str:
