@@ -3,7 +3,7 @@
 
     python bench/prior.py DATASET          writes bench/results/prior.json
 
-`clips`: a table by hours is counted from the dates of the training recordings (`split` train of
+`clips`: a table by hours (`by_month`: by months) is counted from the dates of the training recordings (`split` train of
 `split_by_session.csv`), and each recording of the split val is scanned with its own time of day
 (`--start`) and several weights. A pair is a 5-s chunk and a species; the recording's own species
 is taken for true in all of its chunks (silent ones count as missed), secondary ones as unknown.
@@ -39,7 +39,8 @@ from train.soundscapes import read_soundscapes, stacked
 
 REPOSITORY = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "prior.json"
-WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
+WEIGHTS = {"hour": (0.0, 0.25, 0.5, 1.0, 2.0), "month": (0.0, 0.5, 1.0)}
+SIZES = {"hour": 24, "month": 12}
 DOUBT = 5.0
 """Recordings."""
 LABELS = [one.label for one in read_bundle(DEFAULT_BUNDLE).labels]
@@ -59,21 +60,28 @@ def hour_of(recording: dict[str, str]) -> int:
     return int(hour) if hour.isdecimal() else -1
 
 
-def write_table(recordings: Rows, path: Path) -> None:
-    """Of all recordings of an hour, the share that is of a species."""
-    counts, effort = np.zeros((len(LABELS), 24)), np.zeros(24)
+def month_of(recording: dict[str, str]) -> int:
+    """From 0."""
+    return int(recording["date"].split("-")[1]) - 1
+
+
+def write_table(recordings: Rows, path: Path, by: str) -> None:
+    """Of all recordings of an hour, or of a month, the share that is of a species."""
+    size = SIZES[by]
+    counts, effort = np.zeros((len(LABELS), size)), np.zeros(size)
     for one in recordings:
-        if (hour := hour_of(one)) >= 0:
-            effort[hour] += 1.0
+        place = hour_of(one) if by == "hour" else month_of(one)
+        if place >= 0:
+            effort[place] += 1.0
             if one["primary_label"] in LABELS:
-                counts[LABELS.index(one["primary_label"]), hour] += 1.0
+                counts[LABELS.index(one["primary_label"]), place] += 1.0
     shares = frequencies(counts, effort, doubt=DOUBT)
     lines = [
-        f"{label},{hour},{shares[index, hour]:.6f}"
+        f"{label},{place + (by == 'month')},{shares[index, place]:.6f}"
         for index, label in enumerate(LABELS)
-        for hour in range(24)
+        for place in range(size)
     ]
-    path.write_text("\n".join(["label,hour,frequency", *lines]) + "\n", encoding="utf-8")
+    path.write_text("\n".join([f"label,{by},frequency", *lines]) + "\n", encoding="utf-8")
 
 
 def scanned(path: Path, out: Path, *, start: str = "", expects: Asked | None = None) -> Rows:
@@ -83,20 +91,21 @@ def scanned(path: Path, out: Path, *, start: str = "", expects: Asked | None = N
     return [row for row in read_csv(out / "detections.csv") if row["label"] in LABELS]
 
 
-def of_clips(dataset: Path, table: Path, out: Path) -> dict[str, Any]:
+def of_clips(dataset: Path, table: Path, out: Path, *, by: str) -> dict[str, Any]:
     """By weight: F1 over pairs, precision, recall, and whether what was rejected was wrong."""
     split = {row["filename"]: row for row in read_csv(dataset / "split_by_session.csv")}
     recordings = read_csv(dataset / "train_metadata.csv")
-    write_table([one for one in recordings if split[one["filename"]]["split"] == "train"], table)
+    training = [one for one in recordings if split[one["filename"]]["split"] == "train"]
+    write_table(training, table, by)
     names = {one["scientific_name"]: one["primary_label"] for one in recordings}
     judged = [
         one
         for one in recordings
         if split[one["filename"]]["split"] == "val" and one["primary_label"] in LABELS
     ]
-    figures: dict[str, Any] = {"recordings": len(judged)}
+    figures: dict[str, Any] = {"recordings": len(judged), "counted_from": len(training)}
     heard: list[tuple[float, bool]] = []
-    for weight in WEIGHTS:
+    for weight in WEIGHTS[by]:
         totals = dict.fromkeys(("true", "false", "missed", "rejected_true", "rejected_false"), 0)
         for one in judged:
             path = dataset / "train_short_audio" / one["primary_label"] / one["filename"]
@@ -206,7 +215,8 @@ def main() -> None:
             "date": datetime.date.today().isoformat(),
             "machine": platform.machine(),
             "model": read_bundle(DEFAULT_BUNDLE).sha256[:12],
-            "clips": of_clips(dataset, table, out),
+            "by_month": of_clips(dataset, table, out, by="month"),
+            "clips": of_clips(dataset, table, out, by="hour"),
             "soundscapes": of_soundscapes(dataset, table, out),
             "cost": cost(table, folder, out),
         }

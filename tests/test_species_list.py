@@ -84,6 +84,8 @@ def test_an_unknown_name_is_said_once_with_the_nearest() -> None:
 def test_of_a_long_list_the_first_unknown_names_are_said() -> None:
     said = NAMES.unknown("all.txt", [f"Genus{number} species" for number in range(6_000)])
     assert len(said) == 9
+    slip = [*(f"Genus{number} species" for number in range(50)), "Coereba flaveolla"]
+    assert NAMES.unknown("all.txt", slip)[0].endswith("did you mean Coereba flaveola?")
     assert said[-1] == "all.txt: nor 5992 other names"
 
 

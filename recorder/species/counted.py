@@ -9,7 +9,7 @@ Doubles = NDArray[np.float64]
 
 
 def frequencies(counts: Doubles, effort: Doubles, *, doubt: float) -> Doubles:
-    """How often each species is met in each hour, [species, 24], 0..1.
+    """How often each species is met in each hour, [species, 24], 0..1; or in each month, of 12.
 
     `counts` [species, 24] are units in which a species was heard, of `effort` [24] units listened
     to. An hour is averaged with half of each neighbour, and drawn to the species' mean over the

@@ -61,14 +61,20 @@ class Expectation:
     """A list and a prior for one model, and whose hours they are; it travels to any worker."""
 
     occurrence: Occurrence
-    zone: tzinfo | None
+    timezone: str = ""
+    """Its name: a machine may not know it, and is to say so."""
     recording: str | None = None
     """Of a recording that is heard as if by a microphone: when it begins, empty = not known."""
 
     @property
     def key(self) -> str:
         """The same for two that judge the same."""
-        return f"{self.occurrence.key}|{self.zone}|{self.recording}"
+        return f"{self.occurrence.key}|{self.timezone}|{self.recording}"
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """Of the site; None = what recordings carry. ConfigError where nobody knows it here."""
+        return parse_clock(self.timezone) if self.timezone else None
 
     def in_recording(self, start: str, after_s: Sequence[float]) -> Moments:
         """When chunks of a recording begin, by the site's calendar and clock."""
@@ -136,7 +142,7 @@ def read_expectation(asked: Asked, bundle: ModelBundle) -> Read:
     if not record:
         return NOTHING_EXPECTED
     occurrence = Occurrence(allowed, frequency, asked.weight)
-    return Read(Expectation(occurrence, asked.zone()), record, tuple(words))
+    return Read(Expectation(occurrence, asked.timezone), record, tuple(words))
 
 
 def _list_record(file: TextFile, listed: SpeciesList) -> dict[str, Any]:
