@@ -3,11 +3,12 @@
 
     python bench/prior.py DATASET          writes bench/results/prior.json
 
-`clips`: a table by hours (`by_month`: by months) is counted from the dates of the training recordings (`split` train of
-`split_by_session.csv`), and each recording of the split val is scanned with its own time of day
-(`--start`) and several weights. A pair is a 5-s chunk and a species; the recording's own species
-is taken for true in all of its chunks (silent ones count as missed), secondary ones as unknown.
-A prior also says less, as a higher threshold does: what that alone would give stands beside it.
+`clips`: a table by hours (`by_month`: by months) is counted from the times of the training
+recordings (`split` train of `split_by_session.csv`), and each recording of the split val is scanned
+with its own time (`--start`) and several weights. A pair is a 5-s chunk and a species; the
+recording's own species is taken for true in all of its chunks (silent ones count as missed),
+secondary ones as unknown. A prior also says less, as a higher threshold does: what that alone would
+give stands beside it.
 `soundscapes`: the labelled soundscapes with a list of the species that occur in them, and with the
 table: their time of day is not known, so that its mean over the day is all that counts.
 `cost`: the example, repeated to an hour, with and without.

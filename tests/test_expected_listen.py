@@ -7,13 +7,21 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from conftest import Birdrec, MakeSound, ReadCsv, ReadLines
 
+from recorder.detect.bundle import Bundle
+from recorder.detect.decide import thresholds
+from recorder.detect.occurrence import Occurrence
+from recorder.detect.pipeline import ChunkResult
 from recorder.keep.journal import Journal
+from recorder.species.expectation import Expectation
+from recorder.station.rows import FixedTimes, RowMaker, RunInfo
 
 LOW = ("--threshold", "0.02")
+RATE_HZ = 48_000
 SAME = ("label", "scientific_name", "common_name", "reason")
 
 
@@ -77,6 +85,32 @@ def test_a_replay_rejects_what_a_scan_rejects(
     page = (station / "report.html").read_text()
     assert f"{len(found)} detections rejected" in page
     assert "birds.txt" in page
+
+
+@pytest.mark.parametrize(
+    ("start_utc_s", "reasons"),
+    [
+        (1_777_611_595.0, ["prior: 0.02 in week 17, hour 0", "prior: 0 in week 17, hour 1"]),
+        (0.0, ["prior: 0.0208 on average"] * 2),
+    ],
+)
+def test_a_microphone_is_judged_by_the_clock_of_the_site(
+    bundle: Bundle, start_utc_s: float, reasons: list[str]
+) -> None:
+    table = np.full((len(bundle.labels), 48, 24), 0.02)
+    table[0, 0, 0], table[0, 16, 1] = 1.0, 0.0
+    occurrence = Occurrence(np.ones(len(bundle.labels), bool), table, 10.0)
+    times = FixedTimes(0, start_utc_s, RATE_HZ, synced=True)
+    info = RunInfo(1, "boot", 0, RATE_HZ, 1, "int16", "mic", "net", "", "synced")
+    rows = RowMaker(info, times, Expectation(occurrence, "America/Puerto_Rico"))
+    scores = np.zeros(bundle.outputs, np.float32)
+    scores[0] = 0.5
+    tokens = np.zeros((16, bundle.outputs), np.float32)
+    heard = [ChunkResult(index, scores, tokens) for index in range(2)]
+    said, rejected = rows.detections("settled", heard, bundle, thresholds(bundle, 0.3))
+    assert said == []
+    assert [row["reason"] for row in rejected] == reasons
+    assert [row["kind"] for row in rejected] == ["rejected", "rejected"]
 
 
 def test_a_wrong_list_is_said_before_anything_is_heard(

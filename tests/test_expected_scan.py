@@ -158,6 +158,22 @@ def test_a_prior_judges_by_the_hour_where_it_is_known(
         assert (out / "rejected.csv").exists() == bool(options)
 
 
+def test_parquet_has_the_rejected_rows_too(
+    folder: Path, heard: list[str], birdrec: Birdrec, read_csv: ReadCsv, tmp_path: Path
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra `parquet` is not installed")
+    (tmp_path / "birds.txt").write_text(heard[0])
+    options = ("--threshold", "0.02", "--formats", "parquet", "--species", tmp_path / "birds.txt")
+    assert birdrec("scan", folder, "--out", tmp_path, *options).returncode == 0
+    rows = parquet.read_table(tmp_path / "rejected.parquet").to_pylist()
+    table = read_csv(tmp_path / "rejected.csv")
+    assert tuple(rows[0]) == (*COLUMNS, "start_time")
+    assert [(row["label"], row["reason"]) for row in rows] == [
+        (row["label"], row["reason"]) for row in table
+    ]
+    assert [f"{row['score']:.4f}" for row in rows] == [row["score"] for row in table]
+
+
 def test_a_list_of_all_that_was_heard_changes_nothing(
     folder: Path, raw: Path, heard: list[str], birdrec: Birdrec, tmp_path: Path
 ) -> None:
