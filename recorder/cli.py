@@ -11,7 +11,15 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from recorder import __version__, config_cli, doctor_cli, listen_cli, model_cli, report_cli
+from recorder import (
+    __version__,
+    config_cli,
+    doctor_cli,
+    listen_cli,
+    model_cli,
+    prior_cli,
+    report_cli,
+)
 from recorder.errors import EXIT_INTERRUPTED, BirdrecError, UsageError
 
 _PLUGIN_HELP = {
@@ -108,16 +116,28 @@ def scan(
     start: Annotated[
         str, typer.Option(help="Time of day at which the one recording begins, ISO 8601.")
     ] = "",
+    species: Annotated[
+        Path | None, typer.Option(help="A list of the species that can occur; no others are said.")
+    ] = None,
+    prior: Annotated[
+        Path | None, typer.Option(help="How often each is met, and when: eBird's bar chart, a CSV.")
+    ] = None,
+    prior_weight: Annotated[float, typer.Option(help="How much it counts; 0 = not at all.")] = 0.5,
+    timezone: Annotated[
+        str, typer.Option(help="Of the site, for a prior by hours: as America/Puerto_Rico, or utc.")
+    ] = "",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run as JSON.")] = False,
 ) -> None:
     """Analyse every recording below PATHS and write what was heard, and what was not.
 
     Writes detections.csv, chunks.csv, events.csv, manifest.jsonl and run.json to --out; the
-    recordings' folder is never written to. Exit code: 0 all analysed, 1 some files failed
-    (each named), 2 usage, 5 model, 6 no audio found.
+    recordings' folder is never written to. What --species or --prior took away is in
+    rejected.csv. Exit code: 0 all analysed, 1 some files failed (each named), 2 usage, 3 the list
+    or the prior is wrong, 5 model, 6 no audio found.
     """
     from recorder.scan import ScanOptions, run_scan
+    from recorder.species.expectation import Asked
 
     options = ScanOptions(
         paths=tuple(paths),
@@ -132,6 +152,7 @@ def scan(
         strict=strict,
         resume=resume,
         start=start,
+        expects=Asked(species, prior, prior_weight, timezone),
     )
     try:
         run, tally, code = run_scan(options, quiet=quiet or as_json)
@@ -155,6 +176,7 @@ app.command(epilog="Example: birdrec doctor --json")(doctor_cli.doctor)
 app.command(epilog="Example: birdrec report birdrec-out/")(report_cli.report)
 app.add_typer(model_cli.app, name="model")
 app.add_typer(config_cli.app, name="config")
+app.add_typer(prior_cli.app, name="prior")
 
 
 def _closing_line(run: dict[str, Any], out: Path) -> str:
@@ -164,6 +186,8 @@ def _closing_line(run: dict[str, Any], out: Path) -> str:
         for status in ("repaired", "partial", "failed", "skipped")
         if totals[status]
     )
+    rejected = run.get("expected", {}).get("rejected", 0)
+    troubled += f", {rejected} detections rejected (rejected.csv)" if rejected else ""
     minutes = totals["seconds_analysed"] / 60
     return (
         f"{minutes:.1f} min of sound in {totals['files']} files{troubled}, "

@@ -33,8 +33,9 @@ def doctor(
 ) -> None:
     """Is this machine ready to be left alone?
 
-    A line for the microphone, a second of its sound, the model, disk, clock, schedule, temperature,
-    power, the service, and ports. Exit code: 0 nothing is at fault, 1 something is, and what to do.
+    A line for the microphone, a second of its sound, the model, species list and prior, disk,
+    clock, schedule, temperature, power, the service, and ports. Exit code: 0 nothing is at fault,
+    1 something is, and what to do.
     """
     if suggest:
         _suggest(as_json=as_json)

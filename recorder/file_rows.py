@@ -14,8 +14,10 @@ from recorder.detect.bundle import ModelBundle
 from recorder.detect.decide import detected, token_events
 from recorder.detect.mel import CHUNK_S, TOKEN_S, TOKENS_PER_CHUNK
 from recorder.detect.pipeline import ChunkResult
-from recorder.keep.formats import ChunkRow, DetectionRow, EventRow, ManifestRow
+from recorder.keep.formats import ChunkRow, DetectionRow, EventRow, ManifestRow, RejectedRow
 from recorder.keep.result import FileResult
+from recorder.species.expectation import Expectation
+from recorder.species.rejection import reject
 
 Floats = NDArray[np.float32]
 
@@ -49,8 +51,11 @@ class Gathered:
     reach no further.
     """
 
-    def __init__(self, bundle: ModelBundle, thresholds: Floats) -> None:
+    def __init__(
+        self, bundle: ModelBundle, thresholds: Floats, expectation: Expectation | None = None
+    ) -> None:
         self.bundle, self.thresholds = bundle, thresholds
+        self.expectation = expectation
         self._scores: list[Floats] = []
         self._hits: list[bool] = []
         self._tokens: dict[int, Floats] = {}
@@ -92,6 +97,7 @@ def file_result(gathered: Gathered, manifest: ManifestRow, heard_s: float) -> Fi
     scores, bird = outputs[:, :classes], outputs[:, classes] if bundle.any_bird else None
     said, thresholds = bundle.said, gathered.thresholds
     hits_of = detected(outputs, thresholds, classes)
+    rejected = _reject(hits_of, outputs, gathered, manifest)
     chunks, detections = [], []
     for place, hits in enumerate(hits_of):
         start_s, end_s = place * CHUNK_S, (place + 1) * CHUNK_S
@@ -104,7 +110,42 @@ def file_result(gathered: Gathered, manifest: ManifestRow, heard_s: float) -> Fi
         birds = " ".join(said[index].label for index in labels) or "nocall"
         chunks.append(ChunkRow(f"{_row_stem(name)}_{end_s:g}", name, start_s, end_s, birds))
     events = _events(name, gathered, hits_of, round(heard_s, 3))
-    return FileResult(manifest, tuple(detections), tuple(chunks), events, scores, bird)
+    heard = tuple(detections), tuple(chunks), events
+    return FileResult(manifest, *heard, scores, bird, rejected)
+
+
+def _reject(
+    hits_of: NDArray[np.bool_], outputs: Floats, gathered: Gathered, manifest: ManifestRow
+) -> tuple[RejectedRow, ...]:
+    """What list and prior take away of the hits [chunks, said], which are changed; as rows."""
+    expectation, limits = gathered.expectation, gathered.thresholds
+    if expectation is None:
+        return ()
+    rejected = reject(
+        hits_of,
+        outputs,
+        limits,
+        bundle=gathered.bundle,
+        expectation=expectation,
+        moments_of=lambda places: expectation.in_recording(
+            manifest.start, [place * CHUNK_S for place in places]
+        ),
+    )
+    return tuple(
+        RejectedRow(
+            file=manifest.path,
+            start_s=one.place * CHUNK_S,
+            end_s=(one.place + 1) * CHUNK_S,
+            label=one.label.label,
+            scientific_name=one.label.scientific_name,
+            common_name=one.label.common_name,
+            score=float(outputs[one.place, one.index]),
+            adjusted=one.adjusted,
+            threshold=float(limits[one.index]),
+            reason=one.reason,
+        )
+        for one in rejected
+    )
 
 
 def _events(

@@ -65,6 +65,16 @@ def listen(
     record_only: Annotated[
         bool, typer.Option("--record-only", help="Keep all sound, analyse nothing.")
     ] = False,
+    species: Annotated[
+        Path | None, typer.Option(help="A list of the species that can occur; no others are said.")
+    ] = None,
+    prior: Annotated[
+        Path | None, typer.Option(help="How often each is met, and when: eBird's bar chart, a CSV.")
+    ] = None,
+    prior_weight: Annotated[float, typer.Option(help="How much it counts; 0 = not at all.")] = 0.5,
+    timezone: Annotated[
+        str, typer.Option(help="Of the site, for a prior by hours; default: the machine's.")
+    ] = "",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but troubles.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the journal's lines.")] = False,
 ) -> None:
@@ -72,8 +82,8 @@ def listen(
 
     Writes detections.jsonl and station.sqlite to --out, whose ledger accounts for every sample.
     Ctrl-C or SIGTERM ends it in good order; after a crash the same command goes on. Exit code: 0
-    ended, 1 unreadable recording, 2 usage, 3 --config, 4 no such microphone, 5 model, 130
-    interrupted twice.
+    ended, 1 unreadable recording, 2 usage, 3 --config, list or prior, 4 no such microphone, 5
+    model, 130 interrupted twice.
     """
     from recorder.config.listening import listen_options
     from recorder.config.read import defaults, read_settings
@@ -102,6 +112,10 @@ def listen(
         "when_late": when_late,
         "record_only": record_only,
         "min_free_mb": min_free_mb,
+        "species": species,
+        "prior": prior,
+        "prior_weight": prior_weight,
+        "timezone": timezone,
     }
     settings = defaults() if config is None else read_settings(config)
     options = listen_options(settings, **_said(context, asked))

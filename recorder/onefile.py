@@ -24,6 +24,7 @@ from recorder.sound.finder import Found
 from recorder.sound.notes import with_start
 from recorder.sound.remote import sha256_of
 from recorder.sound.resample import StreamResampler
+from recorder.species.expectation import Expectation
 
 Floats = NDArray[np.float32]
 
@@ -36,9 +37,16 @@ Progress = Callable[[float], None]
 class FileScanner:
     """Analyses one file after another with one model."""
 
-    def __init__(self, model: Model, thresholds: Floats, *, start: str = "") -> None:
+    def __init__(
+        self,
+        model: Model,
+        thresholds: Floats,
+        *,
+        start: str = "",
+        expectation: Expectation | None = None,
+    ) -> None:
         """`start` is the time of day that the user gives a recording, ISO 8601."""
-        self._model = model
+        self._model, self._expectation = model, expectation
         self._thresholds = thresholds
         self._start = start
 
@@ -71,7 +79,7 @@ class FileScanner:
     ) -> FileResult:
         bundle = self._model.bundle
         growing = PartFile(part, columns(bundle.outputs))
-        gathered = Gathered(bundle, self._thresholds)
+        gathered = Gathered(bundle, self._thresholds, self._expectation)
         known, pipeline = self._resumed(growing)
         gathered.add(known)
         del known

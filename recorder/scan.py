@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnxruntime
-import soundfile
-
-from recorder import __version__
 from recorder.crew.jobs import WorkPlan, results_of, size_of
 from recorder.crew.tasks import Settings
 from recorder.detect.bundle import DEFAULT_BUNDLE, ModelBundle
@@ -27,13 +20,12 @@ from recorder.errors import EXIT_OK, EXIT_SOME_FAILED, NothingToDoError, UsageEr
 from recorder.keep.formats import FORMATS, make_writable, write_json
 from recorder.keep.outputs import ScanOutputs
 from recorder.keep.parquet import parquet_is_there
-from recorder.keep.result import FileResult
+from recorder.scan_record import Counts, expected_record, run_record
 from recorder.sound.finder import Found, common_folder, find_recordings
 from recorder.sound.notes import Notes, with_start
 from recorder.sound.remote import find_remote, is_url
-from recorder.ui import Tally, reporter
-
-_STATUSES = ("analysed", "repaired", "partial", "failed", "skipped")
+from recorder.species.expectation import Asked, Expectation, read_expectation
+from recorder.ui import Tally, printable, reporter
 
 
 @dataclass(frozen=True)
@@ -55,6 +47,8 @@ class ScanOptions:
     resume: bool = True
     start: str = ""
     """Time of day of the first sample of the one recording, ISO 8601."""
+    expects: Asked = field(default_factory=Asked)
+    """The user's species list and prior."""
 
     @property
     def url(self) -> str:
@@ -86,6 +80,7 @@ class ScanOptions:
         if self.cluster and self.workers > 1:
             raise UsageError("--workers and --cluster exclude each other: leave one out")
         check_precision(self.precision)
+        self.expects.check()
         try:
             with_start(Notes(), self.start)
         except ValueError as error:
@@ -104,14 +99,20 @@ def run_scan(options: ScanOptions, *, quiet: bool) -> tuple[dict[str, Any], Tall
     options.check()
     started = time.monotonic()
     bundle = read_model(options.model or DEFAULT_BUNDLE)
+    expects = read_expectation(options.expects, bundle)
+    if not quiet:
+        for words in expects.words:
+            print(f"birdrec: {printable(words)}", file=sys.stderr)
     options = replace(options, precision=precision_of(bundle, options.precision))
     found = _found(options)
     if options.start and len(found) > 1:
         raise UsageError(f"--start is that of one recording: {len(found)} were found")
     make_writable(options.out)
     with _room(options.out):
-        tally, counts, interrupted = _write_results(options, bundle, found, quiet=quiet)
-        run = _run_record(options, bundle, counts, time.monotonic() - started)
+        plan = _work_plan(options, bundle, expects.expectation)
+        tally, counts, interrupted = _write_results(options, plan, found, quiet=quiet)
+        run = run_record(plan, counts, time.monotonic() - started)
+        run |= expected_record(expects, counts)
         run["recordings"] = options.url or str(common_folder(options.local_paths))
         write_json(options.out / "run.json", run)
     if interrupted:
@@ -123,14 +124,17 @@ def run_scan(options: ScanOptions, *, quiet: bool) -> tuple[dict[str, Any], Tall
 
 
 def _write_results(
-    options: ScanOptions, bundle: ModelBundle, found: list[Found], *, quiet: bool
-) -> tuple[Tally, _Counts, bool]:
+    options: ScanOptions, plan: WorkPlan, found: list[Found], *, quiet: bool
+) -> tuple[Tally, Counts, bool]:
     """Analyse and write; the last value tells whether Ctrl-C ended it before its end."""
-    tally, counts = Tally(), _Counts()
-    labels = [label.label for label in bundle.labels]
-    plan = _work_plan(options, bundle)
+    expectation = plan.settings.expectation
+    tally, counts = Tally(), Counts(expectation)
     with ScanOutputs(
-        options.out, formats=options.formats, labels=labels, scores=options.scores
+        options.out,
+        formats=options.formats,
+        labels=[label.label for label in plan.bundle.labels],
+        scores=options.scores,
+        rejects=expectation is not None,
     ) as outputs:
         total = float(sum(size_of(one) for one in found))
         with reporter(len(found), total, quiet=quiet) as report:
@@ -148,11 +152,13 @@ def _write_results(
     return tally, counts, False
 
 
-def _work_plan(options: ScanOptions, bundle: ModelBundle) -> WorkPlan:
+def _work_plan(
+    options: ScanOptions, bundle: ModelBundle, expectation: Expectation | None
+) -> WorkPlan:
     return WorkPlan(
         bundle,
         thresholds(bundle, options.threshold),
-        Settings(bundle.path, options.threshold, options.precision, options.start),
+        Settings(bundle.path, options.threshold, options.precision, options.start, expectation),
         options.out / ".done",
         workers=options.workers,
         cluster=options.cluster,
@@ -178,64 +184,8 @@ def _found(options: ScanOptions) -> list[Found]:
     return find_recordings(options.local_paths, leave_out=options.out)
 
 
-class _Counts:
-    """Totals over the files."""
-
-    def __init__(self) -> None:
-        self.by_status: Counter[str] = Counter()
-        self.seconds_in_files = 0.0
-        self.seconds_analysed = 0.0
-        self.detections = 0
-        self.chunks = 0
-
-    def add(self, result: FileResult) -> None:
-        self.by_status[result.manifest.status] += 1
-        self.seconds_in_files += result.manifest.seconds_in_file
-        self.seconds_analysed += result.manifest.seconds_analysed
-        self.detections += len(result.detections)
-        self.chunks += len(result.chunks)
-
-
 def _nothing(options: ScanOptions, found: list[Found]) -> str:
     problems = "".join(f"; {one.name}: {one.problem}" for one in found[:5])
     where = ", ".join(map(str, options.paths))
     looked = "wav, flac, ogg, opus, mp3, aiff, w64, caf, au"
     return f"no audio found in {where}{problems} (looked for {looked})"
-
-
-def _run_record(
-    options: ScanOptions, bundle: ModelBundle, counts: _Counts, elapsed_s: float
-) -> dict[str, Any]:
-    limits = thresholds(bundle, options.threshold)
-    return {
-        "command": " ".join(["birdrec", *sys.argv[1:]]),
-        "birdrec": __version__,
-        "model": {
-            "name": bundle.name,
-            "path": str(bundle.path),
-            "sha256": bundle.sha256,
-            "precision": options.precision,
-        },
-        "thresholds": {
-            label.label: round(float(limit), 4)
-            for label, limit in zip(bundle.labels, limits, strict=False)
-        },
-        **({"any_bird_threshold": bundle.any_bird_threshold} if bundle.any_bird else {}),
-        "totals": {
-            "files": sum(counts.by_status.values()),
-            **{status: counts.by_status[status] for status in _STATUSES},
-            "seconds_in_files": round(counts.seconds_in_files, 3),
-            "seconds_analysed": round(counts.seconds_analysed, 3),
-            "chunks": counts.chunks,
-            "detections": counts.detections,
-        },
-        "elapsed_s": round(elapsed_s, 3),
-        "x_real_time": round(counts.seconds_analysed / max(elapsed_s, 1e-9), 1),
-        "machine": {
-            "system": platform.platform(),
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "onnxruntime": onnxruntime.__version__,
-            "soundfile": soundfile.__version__,
-        },
-    }

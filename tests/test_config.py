@@ -103,7 +103,7 @@ def test_every_setting_of_listen_is_in_the_file() -> None:
     changed |= {"keep.voice": "keep"}
     changed |= {"keep.clips_per_species": 5, "keep.days": 2.0, "keep.gb": 3.0}
     changed |= {"keep.min_free_mb": 4.0, "keep.spool_ram_mb": 5.0}
-    changed |= {"schedule.windows": ["06:00 to 07:00"]}
+    changed |= {"schedule.windows": ["06:00 to 07:00"], "site.species": "birds.txt"}
     options = listen_options(parse_settings(written(changed), "x"))
     recording = listen_options(parse_settings("analysis.record_only = true", "x"))
     assert (recording.record_only, recording.keep_audio) == (True, "all")

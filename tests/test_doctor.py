@@ -23,11 +23,13 @@ from pulselab import PulseLab, missing
 from recorder.doctor import machine, service, sound
 from recorder.doctor.check import FAULT, OK, UNKNOWN, Check
 from recorder.doctor.examine import is_ready
+from recorder.doctor.expected import check_expected
+from recorder.species.expectation import Asked
 from recorder.station.options import ListenOptions
 
 NAMES = [
-    "config", "device", "levels", "model", "disk", "clock", "schedule", "temperature", "power",
-    "unit", "ports",
+    "config", "device", "levels", "model", "species", "disk", "clock", "schedule", "temperature",
+    "power", "unit", "ports",
 ]  # fmt: skip
 
 
@@ -89,6 +91,26 @@ def test_a_wrong_configuration_is_one_red_line(no_card: dict[str, str], tmp_path
     assert code == 1
     assert found["config"].status == FAULT
     assert "did you mean keep.audio?" in found["config"].detail
+
+
+def test_a_list_that_would_keep_it_from_starting_is_a_fault(tmp_path: Path) -> None:
+    birds, prior = tmp_path / "birds.txt", tmp_path / "prior.csv"
+    assert check_expected(ListenOptions()).status == OK
+    found = check_expected(ListenOptions(expects=Asked(species=birds)))
+    assert (found.status, "No such file" in found.detail) == (FAULT, True)
+    birds.write_text("Bananaquitt\nturdus_plumbeus\n")
+    prior.write_text("label,hour,frequency\nbanana,6,0.5\n")
+    found = check_expected(ListenOptions(expects=Asked(birds, prior)))
+    assert found.status == OK
+    for words in (
+        "1 species)",
+        "weight 0.5",
+        "did you mean Bananaquit?",
+        "the machine's time zone",
+    ):
+        assert words in found.detail
+    found = check_expected(ListenOptions(expects=Asked(birds, prior, timezone="Mars/Olympus")))
+    assert found.status == FAULT
 
 
 def test_the_screen_says_what_to_do(birdrec: Birdrec, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from conftest import Birdrec, ReadCsv
 
 from recorder.errors import UsageError
 from recorder.keep.formats import DetectionRow
-from recorder.keep.parquet import ParquetDetections
+from recorder.keep.parquet import ParquetRows
 from recorder.scan import ScanOptions
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="the extra `parquet` is not installed")
@@ -36,7 +36,7 @@ def test_it_has_the_rows_of_the_csv(
 def test_it_has_the_time_of_day_and_any_name(tmp_path: Path) -> None:
     path = tmp_path / "new" / "x.parquet"
     row = DetectionRow("caf\udce9.wav", 5.0, 10.0, "a", "A a", "An a", 0.123456789, 0.1)
-    with ParquetDetections(path) as table:
+    with ParquetRows(path) as table:
         table.add([row], "2026-05-01T23:59:58+02:00")
         table.add([row], "")
         assert not path.exists()
@@ -50,7 +50,7 @@ def test_what_is_broken_off_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
 
     def broken_off() -> None:
-        with ParquetDetections(path) as table:
+        with ParquetRows(path) as table:
             table.add([], "")
             raise KeyError
 

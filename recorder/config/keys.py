@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from recorder.detect.precision import PRECISIONS
 from recorder.errors import ConfigError
+from recorder.species.expectation import DEFAULT_WEIGHT, HIGHEST_WEIGHT
 from recorder.station.options import KEEP_AUDIO, LONGEST_CONTEXT_S, VOICE, WHEN_LATE
 from recorder.station.schedule import CLOCK_WORDS, parse_clock, parse_location, parse_window
 
@@ -230,6 +231,23 @@ KEYS = (
         "Where the microphone stands, for sunrise and sunset: latitude and longitude in degrees,\n"
         'north and east positive: "18.34, -65.82".',
         _parses(parse_location),
+    ),
+    Key(
+        "site", "species", "", "the path of a list in quotes",
+        "A list of the species that can occur there, a name a line; others are written as\n"
+        '"rejected", never as detections. "" lets all that the model knows occur.',
+        _plain,
+    ),
+    Key(
+        "site", "prior", "", "the path of a table in quotes",
+        "How often each species is met there, by week and hour: eBird's bar chart, or a CSV.\n"
+        'Scores are lowered where it is rare; "" lowers none. Hours are those of schedule.clock.',
+        _plain,
+    ),
+    Key(
+        "site", "prior_weight", DEFAULT_WEIGHT, f"0 to {HIGHEST_WEIGHT:g}",
+        "How much that table counts; 0 is not at all.",
+        _from_to(0.0, HIGHEST_WEIGHT),
     ),
     Key(
         "schedule", "windows", [],

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from recorder.config.read import Settings
+from recorder.species.expectation import Asked
 from recorder.station.options import ListenOptions
 
 
@@ -36,11 +37,22 @@ def listen_options(settings: Settings, **said: Any) -> ListenOptions:
         "min_free_mb": settings["keep.min_free_mb"],
         "spool_ram_mb": settings["keep.spool_ram_mb"],
         "schedule": settings.schedule,
+        "species": _path(settings["site.species"]),
+        "prior": _path(settings["site.prior"]),
+        "prior_weight": settings["site.prior_weight"],
+        "timezone": settings["schedule.clock"],
     }
     if said.get("replay") is not None:
         # A recording is heard whole, and instead of the microphone.
         del options["device"], options["schedule"]
     options |= said
+    options["expects"] = Asked(
+        options.pop("species"),
+        options.pop("prior"),
+        options.pop("prior_weight"),
+        # Nothing said: that of the machine, or what a recording carries.
+        options.pop("timezone").removeprefix("local"),
+    )
     if options["record_only"]:
         options["keep_audio"] = "all"
     return ListenOptions(**options)

@@ -15,6 +15,7 @@ import uuid
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -191,9 +192,7 @@ def _on_worker(
 
 def _here(model: dict[str, bytes], settings: Settings) -> Settings:
     """With the model as a folder of this worker."""
-    return Settings(
-        _unpacked(_Model(model)), settings.threshold, settings.precision, settings.start
-    )
+    return replace(settings, bundle=_unpacked(_Model(model)))
 
 
 class _Model:

@@ -52,6 +52,8 @@ def results_of(plan: WorkPlan, found: Sequence[Found], report: Advanced) -> Iter
     settings = plan.settings
     limits = plan.limits.tolist()
     words = f"{plan.bundle.sha256}|{settings.precision}|{__version__}|{limits}|{settings.start}"
+    if settings.expectation is not None:
+        words += f"|{settings.expectation.key}"
     done = DoneFiles(plan.done, words)
     waiting: deque[tuple[_Job, int]] = deque()
     with _crew(plan) as crew:

@@ -111,7 +111,7 @@ class SharedFile:
         except (AudioFileError, ModelError, WorkerCannotError, WorkerLostError):
             # Analysed at once, it says what is wrong with it.
             return None
-        gathered = Gathered(self._bundle, self._thresholds)
+        gathered = Gathered(self._bundle, self._thresholds, self._settings.expectation)
         for one_piece in rows:
             gathered.add(unpacked(one_piece, outputs))
         return file_result(gathered, replace(row, elapsed_s=round(elapsed_s, 3)), heard_s)

@@ -20,6 +20,7 @@ from recorder.keep.result import FileResult
 from recorder.onefile import FileScanner, Progress
 from recorder.sound.finder import Found
 from recorder.sound.remote import at_hand
+from recorder.species.expectation import Expectation
 
 Floats = NDArray[np.float32]
 
@@ -32,6 +33,8 @@ class Settings:
     threshold: float | None
     precision: str
     start: str
+    expectation: Expectation | None = None
+    """List and prior themselves, not their files: a worker may not have those."""
 
 
 class Work(Protocol):
@@ -106,7 +109,8 @@ def _loaded(settings: Settings) -> tuple[Model, FileScanner]:
         bundle = read_model(settings.bundle)
         model = load_model(bundle, settings.precision)
         limits = thresholds(bundle, settings.threshold)
-        _own.loaded = model, FileScanner(model, limits, start=settings.start)
+        scanner = FileScanner(model, limits, start=settings.start, expectation=settings.expectation)
+        _own.loaded = model, scanner
         _own.settings = settings
     loaded: tuple[Model, FileScanner] = _own.loaded
     return loaded

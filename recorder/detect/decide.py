@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from recorder.detect.bundle import ModelBundle
 from recorder.detect.mel import TOKENS_PER_CHUNK
+from recorder.detect.occurrence import Moments, Occurrence
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -46,6 +47,33 @@ def detected(outputs: Floats, limits: Floats, classes: int) -> Bools:
     said: Bools = outputs[:, : len(limits)] >= limits
     said[:, classes:] &= ~said[:, :classes].any(axis=1, keepdims=True)
     return said
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of chunks, and which species a list or a prior took away."""
+
+    said: Bools
+    """[chunks, said], as `detected`."""
+    rejected: Bools
+    """[chunks, classes]: over the threshold by their raw scores, and not said."""
+    adjusted: Floats
+    """[chunks, outputs]: the scores that were judged."""
+
+
+def judged(
+    outputs: Floats, limits: Floats, classes: int, occurrence: Occurrence, moments: Moments
+) -> Verdict:
+    """As `detected`, with what can occur here and now (`moments` of the chunks).
+
+    A species is said where its raw score and its adjusted one pass: a subset of what would be said
+    without. Any bird is not adjusted: where the species that were heard are all rejected and it
+    passes, the chunk holds a `bird`, whoever it was.
+    """
+    adjusted = occurrence.adjusted(outputs, moments)
+    said = detected(adjusted, limits, classes)
+    heard = detected(outputs, limits, classes)[:, :classes]
+    return Verdict(said, heard & ~said[:, :classes], adjusted)
 
 
 def token_events(token_scores: Floats, detected: Bools) -> Iterator[TokenEvent]:

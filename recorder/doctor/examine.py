@@ -12,6 +12,7 @@ from recorder.config.listening import listen_options
 from recorder.config.read import Settings, defaults, read_settings
 from recorder.doctor import machine, service, sound
 from recorder.doctor.check import FAULT, Check, fault, ok
+from recorder.doctor.expected import check_expected
 from recorder.errors import BirdrecError, ConfigError
 from recorder.sound.clock import Clock, SystemClock
 from recorder.station.options import ListenOptions
@@ -39,6 +40,7 @@ def examine(config: Path | None, out: Path | None, told: Told) -> list[Check]:
         note(one)
     for name, work in (
         ("model", lambda: sound.check_model(options)),
+        ("species", lambda: check_expected(options)),
         ("disk", lambda: machine.check_disk(options.out, options.min_free_mb)),
         ("clock", lambda: machine.check_clock(clock)),
         ("schedule", lambda: _scheduled(options, clock)),

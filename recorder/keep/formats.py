@@ -40,6 +40,24 @@ class DetectionRow:
 
 
 @dataclass(frozen=True)
+class RejectedRow:
+    """A species over its threshold that a species list or a prior took away, and why."""
+
+    file: str
+    start_s: float
+    end_s: float
+    label: str
+    scientific_name: str
+    common_name: str
+    score: float
+    """As the net gave it."""
+    adjusted: float
+    """What list and prior made of it; 0 where it is not on the list."""
+    threshold: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class ChunkRow:
     """A 5-s chunk, with or without birds."""
 
@@ -87,7 +105,7 @@ class ManifestRow:
     battery_v: float | None = None
 
 
-Row = DetectionRow | ChunkRow | EventRow
+Row = DetectionRow | RejectedRow | ChunkRow | EventRow
 
 
 @contextmanager
@@ -177,7 +195,7 @@ def cell(name: str, value: Any) -> str:
 
     A text that a spreadsheet would take for a formula gets a mark before it.
     """
-    if name in ("score", "threshold"):
+    if name in ("score", "adjusted", "threshold"):
         return f"{value:.4f}"
     if isinstance(value, float):
         return str(round(value, 4)).removesuffix(".0")

@@ -19,7 +19,8 @@ Record = dict[str, Any]
 
 LEDGER = "ledger"
 """The kind of the line that closes a batch of settled rows."""
-_SETTLED = "settled"
+_OF_A_BATCH = ("settled", "rejected")
+"""Kinds of the lines that it closes."""
 _TAIL_BYTES = 1 << 16
 
 
@@ -97,7 +98,7 @@ def _whole_bytes(descriptor: int, size: int) -> int:
             continue
         last = lines[-1]
         record = _parsed(last) if last.endswith(b"\n") else None
-        if record is not None and record.get("kind") != _SETTLED:
+        if record is not None and record.get("kind") not in _OF_A_BATCH:
             return size
         size -= len(last)
     return 0

@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -18,6 +18,7 @@ from recorder.keep.formats import (
     ChunkRow,
     DetectionRow,
     EventRow,
+    RejectedRow,
     Row,
     beside,
     cell,
@@ -27,36 +28,42 @@ from recorder.keep.formats import (
     write_scores,
     written,
 )
-from recorder.keep.parquet import ParquetDetections
+from recorder.keep.parquet import ParquetRows
 from recorder.keep.result import FileResult
+
+_Heard = DetectionRow | RejectedRow
 
 
 class ScanOutputs:
-    """`detections.csv`, `chunks.csv`, `events.csv`, `manifest.jsonl`, and what else is asked for.
+    """`detections.csv`, `chunks.csv`, `events.csv`, `manifest.jsonl`, and what else is asked for;
+    `rejected.csv` where something can be (`rejects`).
 
     Files arrive in the order of their names, so the rows are sorted as they are written, in
     constant memory. Nothing is under its final name before the scan ends in good order.
     """
 
     def __init__(
-        self, out: Path, *, formats: Sequence[str], labels: Sequence[str], scores: bool
+        self,
+        out: Path,
+        *,
+        formats: Sequence[str],
+        labels: Sequence[str],
+        scores: bool,
+        rejects: bool = False,
     ) -> None:
-        self._out = out
+        self._out, self._rejects = out, rejects
         self._formats = formats
         self._labels = labels
         self._scores = scores
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        self._detections = self._csv("detections.csv", DetectionRow)
+        self._tables = [self._table("detections", DetectionRow)]
+        if self._rejects:
+            self._tables.append(self._table("rejected", RejectedRow))
         self._chunks = self._csv("chunks.csv", ChunkRow)
         self._events = self._csv("events.csv", EventRow)
         self._manifest = self._text("manifest.jsonl")
-        self._lines = self._text("detections.jsonl") if "jsonl" in self._formats else None
-        self._parquet = None
-        if "parquet" in self._formats:
-            parquet = ParquetDetections(self._out / "detections.parquet")
-            self._parquet = self._open.enter_context(parquet)
         return self
 
     def __exit__(
@@ -66,20 +73,20 @@ class ScanOutputs:
         trace: TracebackType | None,
     ) -> None:
         self._open.__exit__(kind, error, trace)
+        if kind is None and not self._rejects:
+            # Of an earlier run, with a list: they do not belong to these detections.
+            for suffix in ("csv", "jsonl", "parquet"):
+                (self._out / f"rejected.{suffix}").unlink(missing_ok=True)
 
     def add(self, result: FileResult) -> None:
         """Write everything that one recording gave."""
-        _write(self._detections, result.detections)
+        rows: tuple[Sequence[_Heard], ...] = (result.detections, result.rejected)
+        for table, each in zip(self._tables, rows, strict=False):
+            table.add(each, result.manifest.start)
         _write(self._chunks, result.chunks)
         _write(self._events, result.events)
         self._manifest.write(json.dumps(asdict(result.manifest)) + "\n")
         name = result.manifest.path
-        if self._lines is not None:
-            for row in result.detections:
-                time = wall_time(result.manifest.start, row.start_s)
-                self._lines.write(json.dumps({**asdict(row), "start_time": time}) + "\n")
-        if self._parquet is not None:
-            self._parquet.add(result.detections, result.manifest.start)
         if result.scores is None:
             return
         if "raven" in self._formats:
@@ -91,6 +98,15 @@ class ScanOutputs:
                 beside(self._out / "scores", name, ".npz"), _score_arrays(result, self._labels)
             )
 
+    def _table(self, name: str, kind: type[_Heard]) -> _Table:
+        """In every format of tables that is asked for."""
+        lines = self._text(f"{name}.jsonl") if "jsonl" in self._formats else None
+        parquet = None
+        if "parquet" in self._formats:
+            rows = ParquetRows(self._out / f"{name}.parquet", kind)
+            parquet = self._open.enter_context(rows)
+        return _Table(self._csv(f"{name}.csv", kind), lines, parquet)
+
     def _text(self, name: str) -> TextIO:
         return self._open.enter_context(written(self._out / name))
 
@@ -98,6 +114,25 @@ class ScanOutputs:
         writer = csv.writer(self._text(name), lineterminator="\n")
         writer.writerow([field.name for field in fields(kind)])
         return writer
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Detections, or what was rejected, in up to three formats."""
+
+    csv: Any
+    lines: TextIO | None
+    parquet: ParquetRows | None
+
+    def add(self, rows: Sequence[_Heard], start: str) -> None:
+        """Of one recording, and the time of day of its first sample."""
+        _write(self.csv, rows)
+        if self.lines is not None:
+            for row in rows:
+                time = wall_time(start, row.start_s)
+                self.lines.write(json.dumps({**asdict(row), "start_time": time}) + "\n")
+        if self.parquet is not None:
+            self.parquet.add(rows, start)
 
 
 def _score_arrays(result: FileResult, labels: Sequence[str]) -> dict[str, NDArray[Any]]:

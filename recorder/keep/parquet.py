@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from recorder.keep.formats import DetectionRow, temporary_for, wall_time
+from recorder.keep.formats import DetectionRow, RejectedRow, temporary_for, wall_time
 
 _ROWS_AT_ONCE = 50_000
 """Of a group, which is what is held in memory."""
@@ -22,14 +22,17 @@ def parquet_is_there() -> bool:
     return find_spec("pyarrow") is not None
 
 
-class ParquetDetections:
-    """`detections.parquet`: the columns of `detections.csv` in full precision, and `start_time`.
+class ParquetRows:
+    """`detections.parquet` (or `rejected.parquet`): the columns of the CSV in full precision, and
+    `start_time`.
 
     There whole or not at all, as the other files.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path, kind: type[DetectionRow] | type[RejectedRow] = DetectionRow
+    ) -> None:
+        self._path, self._kind = path, kind
         self._temporary = temporary_for(path)
         self._rows: list[tuple[Any, ...]] = []
         self._open = ExitStack()
@@ -38,7 +41,7 @@ class ParquetDetections:
         import pyarrow
         import pyarrow.parquet
 
-        columns = [(one.name, _TYPES[str(one.type)]) for one in fields(DetectionRow)]
+        columns = [(one.name, _TYPES[str(one.type)]) for one in fields(self._kind)]
         self._schema = pyarrow.schema([*columns, ("start_time", "string")])
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._writer: Any = self._open.enter_context(
@@ -60,7 +63,7 @@ class ParquetDetections:
                 os.fsync(stream.fileno())
             self._temporary.replace(self._path)
 
-    def add(self, rows: Sequence[DetectionRow], start: str) -> None:
+    def add(self, rows: Sequence[DetectionRow | RejectedRow], start: str) -> None:
         """Of one recording, and the time of day of its first sample."""
         for row in rows:
             name = row.file.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recorder.keep.formats import ChunkRow, DetectionRow, EventRow, ManifestRow, written
+from recorder.keep.formats import (
+    ChunkRow,
+    DetectionRow,
+    EventRow,
+    ManifestRow,
+    RejectedRow,
+    written,
+)
 
 Floats = NDArray[np.float32]
 
@@ -28,6 +35,7 @@ class FileResult:
     events: tuple[EventRow, ...] = ()
     scores: Floats | None = None  # [chunks, classes]
     bird: Floats | None = None  # [chunks], any bird, if the model has it
+    rejected: tuple[RejectedRow, ...] = ()
 
     @property
     def chunk_end_s(self) -> list[float]:
@@ -38,8 +46,8 @@ class DoneFiles:
     """Finished recordings, so that a scan that was interrupted goes on where it was.
 
     A result is found again only for the same name, the same `identity` (size and time of its last
-    change, or what another system has instead), model, thresholds and version of birdrec; failed
-    files are tried again.
+    change, or what another system has instead), model, thresholds, list, prior
+    and version of birdrec; failed files are tried again.
     """
 
     def __init__(self, folder: Path, settings: str) -> None:
@@ -83,6 +91,7 @@ def _to_json(result: FileResult) -> dict[str, Any]:
         "classes": result.scores.shape[1],
         "scores": _packed(result.scores),
         "bird": None if result.bird is None else _packed(result.bird),
+        "rejected": [list(vars(row).values()) for row in result.rejected],
     }
 
 
@@ -95,6 +104,7 @@ def _from_json(content: dict[str, Any]) -> FileResult:
         tuple(EventRow(*row) for row in content["events"]),
         scores.reshape(-1, content["classes"]),
         None if bird is None else _unpacked(bird),
+        tuple(RejectedRow(*row) for row in content["rejected"]),
     )
 
 

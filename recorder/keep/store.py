@@ -23,6 +23,10 @@ CREATE TABLE IF NOT EXISTS detections (
     kind TEXT, run INTEGER, chunk INTEGER, start_s REAL, end_s REAL, start_utc TEXT, end_utc TEXT,
     time_quality TEXT, boot TEXT, label TEXT, scientific_name TEXT, common_name TEXT, score REAL,
     threshold REAL);
+CREATE TABLE IF NOT EXISTS rejected (
+    run INTEGER, chunk INTEGER, start_s REAL, end_s REAL, start_utc TEXT, end_utc TEXT,
+    time_quality TEXT, boot TEXT, label TEXT, scientific_name TEXT, common_name TEXT, score REAL,
+    threshold REAL, adjusted REAL, reason TEXT);
 CREATE TABLE IF NOT EXISTS ledger (
     start_sample INTEGER PRIMARY KEY, samples INTEGER, state TEXT, reason TEXT, start_utc TEXT,
     run INTEGER);
@@ -43,6 +47,7 @@ _DETECTION = (
     "label", "scientific_name", "common_name", "score", "threshold",
 )  # fmt: skip
 _TABLES = {
+    "rejected": ("rejected", (*_DETECTION[1:], "adjusted", "reason")),
     "live": ("detections", _DETECTION),
     "settled": ("detections", _DETECTION),
     "health": ("health", ("run", "start_s", "start_utc", "problem", "begins", "detail")),

@@ -17,6 +17,7 @@ from typing import Any
 from recorder.detect.mel import CHUNK_S
 from recorder.errors import UsageError
 from recorder.keep.formats import from_cell, wall_time
+from recorder.report.expected import expected_of_run, expected_of_scan
 
 _TROUBLES = 200
 """Of files and gaps that are listed by name."""
@@ -78,7 +79,9 @@ class Report:
     troubles: list[tuple[str, str, str]] = field(default_factory=list)
     """(what, state, reason)."""
     about: list[tuple[str, str]] = field(default_factory=list)
-    """Model, thresholds, versions."""
+    """Model, species list and prior, thresholds, versions."""
+    rejected: int | None = None
+    """Detections that list or prior took away; None where neither was used."""
 
 
 def read_report(out: Path, *, recordings: Path | None, examples: int) -> Report:
@@ -121,12 +124,14 @@ def _of_scan(out: Path, recordings: Path | None, examples: int) -> Report:
             _heard(
                 report, {key: from_cell(str(value)) for key, value in row.items()}, heard, examples
             )
-    model = run["model"]
+    model, expected = run["model"], run.get("expected", {})
+    report.rejected = expected.get("rejected")
     report.about = [
         ("model", f"{model['name']} ({model['precision']}), sha256 {model['sha256'][:16]}"),
         ("birdrec", run["birdrec"]),
         ("command", run["command"]),
         ("thresholds", _thresholds(run["thresholds"])),
+        *expected_of_scan(expected),
         *((name, str(value)) for name, value in run["machine"].items()),
     ]
     return report
@@ -174,10 +179,12 @@ def _of_tables(out: Path, base: sqlite3.Connection, examples: int) -> Report:
         (
             f"run {row['run']}",
             f"from {row['start_utc']} ({row['time_quality']}), {row['device']}, "
-            f"{row['sample_rate']} Hz, model {row['model']}",
+            f"{row['sample_rate']} Hz, model {row['model']}" + expected_of_run(row["details"]),
         )
         for row in runs
     ]
+    if any(expected_of_run(row["details"]) for row in runs):
+        report.rejected = base.execute("SELECT count(*) FROM rejected").fetchone()[0]
     return report
 
 

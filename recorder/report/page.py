@@ -44,6 +44,11 @@ def page(report: Report, media: MediaOf = media_of) -> str:
 def _summary(report: Report, species: list[Species]) -> str:
     amounts = [[name, _duration(seconds)] for name, seconds in report.seconds.items()]
     sound = table(("sound", ""), amounts, numbers=(1,))
+    if report.rejected is not None:
+        sound += say(
+            f"{report.rejected} detections rejected by the species list or the prior: they are "
+            "kept, each with its reason, in rejected.csv, or in a station's table `rejected`."
+        )
     if not species:
         return sound + say("No species was over its threshold.")
     rows = [

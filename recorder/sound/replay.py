@@ -32,6 +32,11 @@ class Replay:
         self._ended = False
 
     @property
+    def start(self) -> str:
+        """Time of day of its first sample, as a scan knows it; empty when nobody does."""
+        return self._file.notes(self._path.name).start
+
+    @property
     def remark(self) -> str:
         """What was wrong with the file, known at its end; empty when nothing was."""
         remarks = [words for words in (self._file.repair, self._file.damage) if words]

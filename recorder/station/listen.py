@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from recorder.detect.bundle import DEFAULT_BUNDLE
@@ -22,6 +23,7 @@ from recorder.memory import give_back
 from recorder.sound.clock import Clock, SystemClock
 from recorder.sound.replay import Replay
 from recorder.sound.source import Source
+from recorder.species.expectation import NOTHING_EXPECTED, Read, read_expectation
 from recorder.station import audio, clips
 from recorder.station.options import ListenOptions
 from recorder.station.scheduled import Scheduled
@@ -39,15 +41,25 @@ def run_listen(options: ListenOptions, *, quiet: bool, as_json: bool) -> None:
     stop = threading.Event()
     with _signals(stop), _alone(options.out):
         model = _model(options)
+        expects = _expected(options, model)
         view = _view(quiet=quiet, as_json=as_json)
         log = _log(options.out, view)
         try:
             clock = SystemClock() if options.replay is None else None
             source = _source(options, log, view, clock)
+            for words in expects.words:
+                view.word(words)
             try:
-                Station(options, model=model, log=log, view=view, clock=clock, stop=stop).listen(
-                    source
+                station = Station(
+                    options,
+                    model=model,
+                    log=log,
+                    view=view,
+                    clock=clock,
+                    stop=stop,
+                    expects=_of_recording(expects, source),
                 )
+                station.listen(source)
             finally:
                 source.close()
         finally:
@@ -84,6 +96,20 @@ def _model(options: ListenOptions) -> Model | None:
             return None
         raise ModelError(f"{error}; to record without it: --record-only") from error
     return None if options.record_only else model
+
+
+def _expected(options: ListenOptions, model: Model | None) -> Read:
+    """The user's list and prior; nothing where nothing is analysed."""
+    if model is None:
+        return NOTHING_EXPECTED
+    return read_expectation(options.expects, model.bundle)
+
+
+def _of_recording(expects: Read, source: Source) -> Read:
+    """A replay is judged by the time of the recording, as by a scan."""
+    if expects.expectation is None or not isinstance(source, Replay):
+        return expects
+    return replace(expects, expectation=replace(expects.expectation, recording=source.start))
 
 
 def _view(*, quiet: bool, as_json: bool) -> View:

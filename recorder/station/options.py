@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from recorder.detect.precision import check_precision
 from recorder.errors import UsageError
+from recorder.species.expectation import Asked
 from recorder.station.schedule import ALWAYS, Schedule
 
 KEEP_AUDIO = ("none", "clips", "all")
@@ -53,6 +54,8 @@ class ListenOptions:
     """Of the RAM disk; 0 = by the memory."""
     schedule: Schedule = ALWAYS
     """Of a microphone; a replay is heard whole."""
+    expects: Asked = field(default_factory=Asked)
+    """The user's species list and prior."""
 
     @property
     def drops_voice(self) -> bool:
@@ -67,6 +70,7 @@ class ListenOptions:
         _one_of("--voice", self.voice, VOICE)
         _one_of("--when-late", self.when_late, WHEN_LATE)
         check_precision(self.precision)
+        self.expects.check()
         if self.device is not None and self.replay is not None:
             raise UsageError("--device and --replay exclude each other: leave one out")
         if self.threshold is not None and not 0.0 < self.threshold < 1.0:

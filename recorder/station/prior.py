@@ -52,7 +52,7 @@ def last_run(store: Store) -> RunInfo | None:
     if not found:
         return None
     details = json.loads(found[0][0])
-    return RunInfo(**{name: details[name] for name in RunInfo.__dataclass_fields__})
+    return RunInfo(**{one: details[one] for one in RunInfo.__dataclass_fields__ if one in details})
 
 
 def unfinished(store: Store) -> Prior | None:

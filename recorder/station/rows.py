@@ -9,9 +9,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recorder.detect.bundle import ModelBundle
+from recorder.detect.bundle import Label, ModelBundle
 from recorder.detect.decide import detected
 from recorder.detect.mel import CHUNK_S
+from recorder.detect.occurrence import Moments
 from recorder.detect.pipeline import ChunkResult
 from recorder.keep.journal import Record
 from recorder.keep.ledger import Entry
@@ -19,6 +20,8 @@ from recorder.sound.clock import utc_text
 from recorder.sound.health import HealthChange
 from recorder.sound.source import Lost, Opened
 from recorder.sound.timeline import ClockStep
+from recorder.species.expectation import Expectation
+from recorder.species.rejection import reject
 from recorder.station.intake import Noted
 
 Floats = NDArray[np.float32]
@@ -65,6 +68,8 @@ class RunInfo:
     model: str
     start_utc: str
     time_quality: str
+    expected: str = ""
+    """Species list and prior, in words; empty where there are none."""
 
     def record(self) -> Record:
         return {"kind": "run", **asdict(self)}
@@ -73,8 +78,8 @@ class RunInfo:
 class RowMaker:
     """Lines of one run."""
 
-    def __init__(self, info: RunInfo, times: Times) -> None:
-        self._info, self._times = info, times
+    def __init__(self, info: RunInfo, times: Times, expectation: Expectation | None = None) -> None:
+        self._info, self._times, self._expectation = info, times, expectation
 
     @property
     def synced(self) -> bool:
@@ -83,30 +88,57 @@ class RowMaker:
 
     def detections(
         self, kind: str, results: Sequence[ChunkResult], bundle: ModelBundle, limits: Floats
-    ) -> list[Record]:
-        """A line for each species over its threshold [said], as `scan` decides."""
+    ) -> tuple[list[Record], list[Record]]:
+        """(said, rejected): a line for each species over its threshold [said], as `scan` decides,
+        and for each that list or prior took away."""
         if not results:
-            return []
+            return [], []
         outputs = np.stack([result.scores for result in results])
-        records = []
-        for result, hits in zip(
-            results, detected(outputs, limits, len(bundle.labels)), strict=True
-        ):
-            place = self._chunk(result.index)
-            for index in sorted(np.flatnonzero(hits), key=lambda one: bundle.said[one].label):
-                label = bundle.said[index]
-                records.append(
-                    {
-                        "kind": kind,
-                        **place,
-                        "label": label.label,
-                        "scientific_name": label.scientific_name,
-                        "common_name": label.common_name,
-                        "score": round(float(result.scores[index]), 6),
-                        "threshold": round(float(limits[index]), 6),
-                    }
-                )
-        return records
+        hits = detected(outputs, limits, len(bundle.labels))
+        taken = reject(
+            hits,
+            outputs,
+            limits,
+            bundle=bundle,
+            expectation=self._expectation,
+            moments_of=lambda places: self._moments([results[place].index for place in places]),
+        )
+        rejected = [
+            {
+                **self._detection("rejected", results[one.place], one.index, one.label, limits),
+                "adjusted": round(one.adjusted, 6),
+                "reason": one.reason,
+            }
+            for one in taken
+        ]
+        said = [
+            self._detection(kind, result, index, bundle.said[index], limits)
+            for result, found in zip(results, hits, strict=True)
+            for index in sorted(
+                np.flatnonzero(found).tolist(), key=lambda one: bundle.said[one].label
+            )
+        ]
+        return said, rejected
+
+    def _moments(self, chunks: list[int]) -> Moments:
+        """When chunks begin."""
+        assert self._expectation is not None
+        after_s = [chunk * CHUNK_S for chunk in chunks]
+        frames = [round(one * self._info.sample_rate) for one in after_s]
+        return self._expectation.heard(after_s, [self._times.utc_s(frame) for frame in frames])
+
+    def _detection(
+        self, kind: str, result: ChunkResult, index: int, label: Label, limits: Floats
+    ) -> Record:
+        return {
+            "kind": kind,
+            **self._chunk(result.index),
+            "label": label.label,
+            "scientific_name": label.scientific_name,
+            "common_name": label.common_name,
+            "score": round(float(result.scores[index]), 6),
+            "threshold": round(float(limits[index]), 6),
+        }
 
     def gap(self, first: int, count: int, reason: str) -> Record:
         """A stretch of frames that was lost."""

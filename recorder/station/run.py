@@ -16,6 +16,7 @@ from recorder.keep.journal import Record
 from recorder.keep.ledger import LOST, Ledger
 from recorder.keep.station_log import StationLog
 from recorder.memory import give_back
+from recorder.species.expectation import Expectation
 from recorder.station.analyst import Analyst
 from recorder.station.backlog import Piece
 from recorder.station.rows import RowMaker, RunInfo, Times
@@ -39,13 +40,14 @@ class Run:
         model: Model | None,
         threshold: float | None,
         channel: str,
+        expectation: Expectation | None = None,
         heard: Callable[[Record], None] = lambda _: None,
     ) -> None:
         """Without a model the sound is counted, and stays pending."""
         self.clips_of: Callable[[list[Record]], list[Record]] = lambda _: []
         """Keeps the sound of settled rows while it is at hand, and says what it kept."""
         self.info, self.log, self.ledger = info, log, ledger
-        self.rows = RowMaker(info, times)
+        self.rows = RowMaker(info, times, expectation)
         self._on_live = heard
         self._model = model
         self._analyst: Analyst | None = None
@@ -152,18 +154,22 @@ class Run:
         if not new:
             return
         self.live_chunks = new[-1].index + 1
-        records = self._detections("live", new)
+        # What is rejected is written when it settles: that is the last word.
+        records, _ = self._detections("live", new)
         for record in records:
             self._on_live(record)
         self.add(records)
 
     def _settled_rows(self, heard: Heard) -> list[Record]:
         done = round(self.settled_frames / self.info.sample_rate / CHUNK_S)
-        rows = self._detections("settled", [one for one in heard.settled if one.index >= done])
-        # Before them: the ledger's line must close the settled rows.
-        return [*self.clips_of(rows), *rows]
+        new = [one for one in heard.settled if one.index >= done]
+        rows, rejected = self._detections("settled", new)
+        # Before them: the ledger's line must close the settled and the rejected rows.
+        return [*self.clips_of(rows), *rejected, *rows]
 
-    def _detections(self, kind: str, results: list[ChunkResult]) -> list[Record]:
+    def _detections(
+        self, kind: str, results: list[ChunkResult]
+    ) -> tuple[list[Record], list[Record]]:
         assert self._model is not None
         return self.rows.detections(kind, results, self._model.bundle, self._limits)
 

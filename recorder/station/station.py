@@ -16,6 +16,7 @@ from recorder.keep.station_log import StationLog
 from recorder.notify import Notifier
 from recorder.sound.clock import Clock, utc_text
 from recorder.sound.source import Lost, Opened, Sound, Source
+from recorder.species.expectation import NOTHING_EXPECTED, Read
 from recorder.station.analyst import check_channel
 from recorder.station.audio import AudioKeeper
 from recorder.station.backlog import Backlog, Piece
@@ -58,6 +59,7 @@ class Station:
         view: View,
         clock: Clock | None,
         stop: threading.Event,
+        expects: Read = NOTHING_EXPECTED,
     ) -> None:
         """When `stop` is set it finishes what is at hand, and ends.
 
@@ -71,7 +73,7 @@ class Station:
         )
         self._notifier = Notifier()
         self._watch = Watch(log, view, self._notifier)
-        self._stop = stop
+        self._stop, self._expects = stop, expects
         self._thinning = False
         self._ahead: Sound | None = None
         """Of a run that begins because the last one's device came back in another form."""
@@ -131,7 +133,7 @@ class Station:
             and info.boot == self._clock.boot_id()
             and info.device == opened.device_id
             and (info.sample_rate, info.channels) == (opened.sample_rate_hz, opened.channels)
-            and info.model == self._model_name()
+            and (info.model, info.expected) == (self._model_name(), self._expects.said)
             and prior.until_boottime_s > 0.0
         )
 
@@ -207,6 +209,7 @@ class Station:
             model=self._model_name(),
             start_utc=utc_text(0.0 if clock is None else clock.wall_s()),
             time_quality="synced" if clock is not None and clock.synced() else "unsynced",
+            expected=self._expects.said,
         )
 
     def _dtype(self) -> str:
@@ -272,6 +275,7 @@ class Station:
             model=self._model,
             threshold=self._options.threshold,
             channel=self._options.channel,
+            expectation=self._expects.expectation,
             heard=self._view.heard,
         )
 

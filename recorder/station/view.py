@@ -102,6 +102,9 @@ def line_of(record: Record) -> str:
     if kind in ("live", "settled"):
         name = f"{record['common_name']} ({record['scientific_name']})"
         return f"{when}  {kind:<7}  {record['score']:.2f}  {printable(name)}"
+    if kind == "rejected":
+        name = f"{record['common_name']} ({record['scientific_name']}): {record['reason']}"
+        return f"{when}  reject   {record['score']:.2f}  {printable(name)}"
     if kind == "gap":
         lasted = record["end_s"] - record["start_s"]
         if record["reason"] == "schedule":
