@@ -39,6 +39,18 @@ def sound(first: int, count: int) -> NDArray[np.int16]:
     return np.stack([at % 30_000, -at % 30_000], axis=1).astype(np.int16)
 
 
+def test_the_end_of_an_older_run_takes_no_room_from_the_next(tmp_path: Path) -> None:
+    where = folders(tmp_path, limit_bytes=2_000)
+    older, newer = spool(where, "1"), spool(where, "2")
+    older.append(0, sound(0, 10))
+    older.remove()
+    newer.append(0, sound(0, 400))
+    newer.append(400, sound(400, 5_000))
+    newer.append(5_400, sound(5_400, 5_000))
+    assert newer.have(0, 10_400) == [(0, 10_400)]
+    np.testing.assert_array_equal(newer.read(0, 400), sound(0, 400))
+
+
 @given(st.lists(st.tuples(st.sampled_from("aaagdr"), st.integers(1, 2_500)), max_size=20))
 def test_it_holds_what_it_was_given(
     tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int]]

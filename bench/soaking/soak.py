@@ -81,9 +81,12 @@ def judged(
 def growth(seen: Seen) -> dict[str, Any]:
     """A line through private memory and open files: each process and form from its own mean on,
     without its first hour."""
+    if not seen.samples:
+        # A soak so short that nobody has looked.
+        return {}
     samples = np.array(seen.samples, dtype=float)
     days, memory, files = [], [], []
-    for number in np.unique(samples[:, 0]) if len(samples) else []:
+    for number in np.unique(samples[:, 0]):
         own = samples[samples[:, 0] == number]
         own = own[own[:, 1] - own[0, 1] > 3600 * TICKS]
         if len(own) < 3:

@@ -184,6 +184,8 @@ class Spool:
         reasons = []
         for folder in self._folders:
             try:
+                # The spool of a run before this one takes its folders with it when it is done.
+                folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 if reason := self._no_room(folder):
                     reasons.append(f"{folder.path}: {reason}")
                     continue
