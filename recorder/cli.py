@@ -21,6 +21,7 @@ from recorder import (
     report_cli,
 )
 from recorder.errors import EXIT_INTERRUPTED, BirdrecError, UsageError
+from recorder.expected_cli import PriorFile, PriorWeight, SpeciesFile
 
 _PLUGIN_HELP = {
     "train": "Train a model on your own weakly labelled recordings (extra `train`).",
@@ -116,13 +117,9 @@ def scan(
     start: Annotated[
         str, typer.Option(help="Time of day at which the one recording begins, ISO 8601.")
     ] = "",
-    species: Annotated[
-        Path | None, typer.Option(help="A list of the species that can occur; no others are said.")
-    ] = None,
-    prior: Annotated[
-        Path | None, typer.Option(help="How often each is met, and when: eBird's bar chart, a CSV.")
-    ] = None,
-    prior_weight: Annotated[float, typer.Option(help="How much it counts; 0 = not at all.")] = 0.5,
+    species: SpeciesFile = None,
+    prior: PriorFile = None,
+    prior_weight: PriorWeight = 0.5,
     timezone: Annotated[
         str, typer.Option(help="Of the site, for a prior by hours: as America/Puerto_Rico, or utc.")
     ] = "",

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from recorder.errors import EXIT_INTERRUPTED
+from recorder.expected_cli import PriorFile, PriorWeight, SpeciesFile
 
 
 def listen(
@@ -65,13 +66,9 @@ def listen(
     record_only: Annotated[
         bool, typer.Option("--record-only", help="Keep all sound, analyse nothing.")
     ] = False,
-    species: Annotated[
-        Path | None, typer.Option(help="A list of the species that can occur; no others are said.")
-    ] = None,
-    prior: Annotated[
-        Path | None, typer.Option(help="How often each is met, and when: eBird's bar chart, a CSV.")
-    ] = None,
-    prior_weight: Annotated[float, typer.Option(help="How much it counts; 0 = not at all.")] = 0.5,
+    species: SpeciesFile = None,
+    prior: PriorFile = None,
+    prior_weight: PriorWeight = 0.5,
     timezone: Annotated[
         str, typer.Option(help="Of the site, for a prior by hours; default: the machine's.")
     ] = "",

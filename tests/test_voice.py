@@ -121,6 +121,13 @@ def test_a_screened_stream_is_the_same_sound_with_silence_where_the_rows_say(
             assert not loud.any(), "a voice came through"
 
 
+def test_a_voice_that_cancels_out_in_the_mean_of_the_channels_is_heard() -> None:
+    voice = (16_000 * speech(4.0, seed=1)).astype(np.int16)
+    filtered = VoiceFilter(voice_detector(), RATE_HZ)
+    assert filtered.heard(np.stack([voice, -voice], axis=1))[0]
+    assert not filtered.heard(np.zeros((4 * RATE_HZ, 2), np.int16))[0]
+
+
 @pytest.fixture(scope="module")
 def visited(tmp_path_factory: pytest.TempPathFactory, birdlike: MakeSound) -> Path:
     """A minute of birds; somebody speaks from 30 to 36 s."""

@@ -14,7 +14,6 @@ from recorder.detect.mel import TOKEN_S
 from recorder.detect.voice import CONTEXT_TOKENS, MEL, VoiceDetector
 from recorder.sound.resample import StreamResampler
 from recorder.sound.source import Frames
-from recorder.station.analyst import as_mono
 from recorder.station.backlog import Piece
 from recorder.station.intake import as_floats
 
@@ -49,10 +48,14 @@ class VoiceFilter:
         return best >= self._detector.threshold, best
 
     def _scores(self, frames: Frames) -> Floats:
-        """Of all channels together: a voice is heard in whichever it is."""
-        mono = as_mono(as_floats(frames)[0], "mix")
+        """Of the channel in which a voice is heard best: in their mean it may cancel out."""
+        channels = as_floats(frames)[0].T
+        best: Floats = np.max([self._of_channel(one) for one in channels], axis=0)
+        return best
+
+    def _of_channel(self, sound: Floats) -> Floats:
         resampler = StreamResampler(self._rate_hz, MEL.sample_rate_hz)
-        samples = np.concatenate([resampler.push(mono), resampler.finish()])
+        samples = np.concatenate([resampler.push(np.ascontiguousarray(sound)), resampler.finish()])
         return self._detector.scores(samples)
 
 

@@ -127,7 +127,7 @@ def _loss(net: VoiceNet, pictures: Tensor, states: Tensor) -> Tensor:
 
 
 def _masked(pictures: Tensor) -> Tensor:
-    """Up to eight bands and half a second left out, filled with their mean."""
+    """Up to eight neighbouring bands left out, filled with the mean of the scene."""
     filled = pictures.mean(dim=(1, 2), keepdim=True)
     band = torch.randint(0, BANDS, (len(pictures), 1, 1))
     wide = torch.randint(0, 9, (len(pictures), 1, 1))

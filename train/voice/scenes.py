@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recorder.detect.mel import SAMPLE_RATE_HZ, TOKEN_SAMPLES, log_mel
-from recorder.detect.mel import samples_needed as needed_for
+from recorder.detect.mel import SAMPLE_RATE_HZ, TOKEN_SAMPLES, log_mel, samples_needed
 from recorder.detect.voice import MEL
 from recorder.errors import AudioFileError, UsageError
 from recorder.sound.audiofile import read_mono
@@ -80,7 +79,7 @@ class VoiceScenes:
 
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.float16], States]:
         """(log-mel [tokens * 32, bands], state of each token)."""
-        length = needed_for(SCENE_TOKENS, MEL)
+        length = samples_needed(SCENE_TOKENS, MEL)
         bed = self._bed(rng, length)
         states = np.zeros(SCENE_TOKENS, np.int8)
         if rng.random() < 0.5:
