@@ -99,7 +99,7 @@ def quantize(
 ) -> None:
     """Add an encoder in 8-bit integers: a quarter of the size, and faster on many processors.
 
-    Where the gate refuses it, try --percentile 99.9995 and --first-float.
+    Where the gate refuses it, try --percentile 99.9999 and --first-float.
     """
     from export.quantize import quantize as write_int8
     from recorder.detect.bundle import read_bundle

@@ -31,6 +31,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from export.bundle import GATE_FIGURE, GATE_REPORT
+from export.fold import fold_means
 from recorder.detect.bundle import ENCODER_FILES, HEAD_FILE, Bundle, file_entry, read_bundle
 from recorder.detect.mel import (
     SAMPLE_RATE_HZ,
@@ -155,7 +156,10 @@ def _quantize(
         warnings.simplefilter("ignore")
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        nodes = onnx.load(str(prepared)).graph.node
+        folded = onnx.load(str(prepared))
+        fold_means(folded)
+        onnx.save(folded, str(prepared))
+        nodes = folded.graph.node
         convolutions = [place for place, node in enumerate(nodes) if node.op_type == "Conv"]
         first = convolutions[1 if first_float else 0]
         quantize_static(

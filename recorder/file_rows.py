@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from recorder.species.expectation import Expectation
 from recorder.species.rejection import reject
 
 Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
 
 _DATE_AT_END = re.compile(r"_\d{8}$")
 
@@ -47,8 +49,9 @@ def columns(outputs: int) -> int:
 class Gathered:
     """What is settled of a recording, in little memory: of most chunks the scores alone.
 
-    The scores of tokens are kept where something is detected in the chunk or beside it: events
-    reach no further.
+    The scores of tokens are kept of what is detected in the chunk or beside it: events reach no
+    further. Of any bird they are kept wherever something is: it is said where a list or a prior
+    takes the species away.
     """
 
     def __init__(
@@ -56,38 +59,56 @@ class Gathered:
     ) -> None:
         self.bundle, self.thresholds = bundle, thresholds
         self.expectation = expectation
-        self._scores: list[Floats] = []
-        self._hits: list[bool] = []
-        self._tokens: dict[int, Floats] = {}
-        self._looked_at = 0
+        # Plain bytes: an array of its own for each chunk would be more head than numbers.
+        self._scores = bytearray()
+        self._chunks = 0
+        self._near: list[Bools] = []
+        """What is detected in the last two chunks."""
+        self._last: Floats | None = None
+        """The tokens of the last one: whether they are kept, the next one tells too."""
+        self._places: dict[int, list[int]] = {}
+        """Of each output, the chunks whose tokens were kept..."""
+        self._tokens: dict[int, bytearray] = {}
+        """...and the tokens' scores."""
 
     def add(self, settled: Sequence[ChunkResult]) -> None:
         """The next chunks, in order."""
         for one in settled:
-            self._tokens[len(self._scores)] = one.token_scores.copy()
-            self._scores.append(one.scores.copy())
-            hits = detected(one.scores[np.newaxis], self.thresholds, len(self.bundle.labels))
-            self._hits.append(bool(hits.any()))
-        while self._looked_at < len(self._hits) - 1:
-            at = self._looked_at
-            if not any(self._hits[max(0, at - 1) : at + 2]):
-                del self._tokens[at]
-            self._looked_at += 1
+            scores = one.scores[np.newaxis]
+            hits = detected(scores, self.thresholds, len(self.bundle.labels))[0]
+            self._keep([*self._near, hits])
+            self._near = [*self._near[-1:], hits]
+            self._last = one.token_scores.copy()
+            self._scores += one.scores.astype(np.float32).tobytes()
+            self._chunks += 1
+
+    def _keep(self, near: list[Bools]) -> None:
+        """Of the last chunk what events may need, if `near` it they are."""
+        if self._last is None:
+            return
+        needed = np.logical_or.reduce(near)
+        if needed.any():
+            needed[len(self.bundle.labels) :] = True
+        for output in map(int, np.flatnonzero(needed)):
+            self._places.setdefault(output, []).append(self._chunks - 1)
+            tokens = self._last[:, output].astype(np.float32).tobytes()
+            self._tokens.setdefault(output, bytearray()).extend(tokens)
+        self._last = None
 
     @property
     def scores(self) -> Floats:
         """[chunks, outputs]."""
-        return np.stack(self._scores)
+        return np.frombuffer(self._scores, np.float32).reshape(-1, self.bundle.outputs).copy()
 
-    def stretches(self) -> Iterator[tuple[int, Floats]]:
-        """(first chunk, token scores [16 * chunks, outputs]) of what was kept, in order."""
-        places = sorted(self._tokens)
-        starts = [at for at in places if at - 1 not in self._tokens]
-        for first in starts:
-            last = first
-            while last + 1 in self._tokens:
-                last += 1
-            yield first, np.concatenate([self._tokens[at] for at in range(first, last + 1)])
+    def tracks(self) -> Iterator[tuple[int, int, Floats]]:
+        """(output, first chunk, token scores [16 * chunks]) of what was kept without a gap."""
+        self._keep(self._near)
+        for output, places in self._places.items():
+            tokens = np.frombuffer(self._tokens[output], np.float32)
+            starts = [0, *(np.flatnonzero(np.diff(places) > 1) + 1), len(places)]
+            for start, stop in pairwise(starts):
+                track = slice(start * TOKENS_PER_CHUNK, stop * TOKENS_PER_CHUNK)
+                yield output, places[start], tokens[track]
 
 
 def file_result(gathered: Gathered, manifest: ManifestRow, heard_s: float) -> FileResult:
@@ -154,14 +175,13 @@ def _events(
     heard = math.ceil(recording_s / TOKEN_S)  # the rest is padding
     said = gathered.bundle.said
     rows = []
-    for first, tokens in gathered.stretches():
+    for output, first, track in gathered.tracks():
         before = first * TOKENS_PER_CHUNK
-        hits = hits_of[first : first + len(tokens) // TOKENS_PER_CHUNK]
-        for event in token_events(tokens[: max(0, heard - before), : len(said)], hits):
+        hits = hits_of[first : first + len(track) // TOKENS_PER_CHUNK, [output]]
+        for event in token_events(track[: max(0, heard - before), np.newaxis], hits):
             start_s = (before + event.first_token) * TOKEN_S
             end_s = min((before + event.last_token) * TOKEN_S, recording_s)
-            label = said[event.label_index].label
-            rows.append(EventRow(name, start_s, end_s, label, event.score))
+            rows.append(EventRow(name, start_s, end_s, said[output].label, event.score))
     return tuple(sorted(rows, key=lambda row: (row.start_s, row.label)))
 
 

@@ -62,6 +62,24 @@ def test_whatever_a_wav_says_of_its_length_all_of_it_is_read(
     assert sound.damage is None
 
 
+@pytest.mark.parametrize("data", [0, 0xFFFFFFFF, 0x12345678])
+def test_a_wav_beyond_four_gigabytes_is_read_to_its_end(
+    tmp_path: Path, good: Path, data: int
+) -> None:
+    """RIFF has no number for its length: recorders write none, all ones, or what is left over."""
+    content = good.read_bytes()
+    path, bytes_of_sound = tmp_path / "day.wav", (1 << 32) + 1_000_000
+    with path.open("wb") as stream:
+        stream.write(with_sizes(content[:44], 0xFFFFFFFF, data))
+        stream.seek(44 + bytes_of_sound - len(content[44:]))  # A hole: it takes no room.
+        stream.write(content[44:])
+    with AudioFile(path) as sound:
+        assert sound.frames == bytes_of_sound // 2
+        end = sound.excerpt(sound.frames - 8 * RATE_HZ, 9 * RATE_HZ)
+    np.testing.assert_array_equal(end, soundfile.read(good, dtype="float32")[0])
+    assert f"the file holds {bytes_of_sound}" in sound.repair
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("cut", [0, 1, 3])
 def test_half_a_frame_at_the_end_is_left_out(tmp_path: Path, channels: int, cut: int) -> None:

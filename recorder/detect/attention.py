@@ -16,9 +16,11 @@ Floats = NDArray[np.float32]
 
 SMALLEST_EXPONENT = np.float32(-50.0)
 """e^-50 adds nothing to a sum of floats, and less than 1e-38 takes a processor 100 times longer."""
-_LARGEST_BEST, _SMALLEST_BEST = np.float32(60.0), np.float32(-25.0)
-"""Of a query's scores. Sums of ten minutes of e^60 are far from the largest float, 3e38, and beside
-e^-25 ten minutes of e^-50 are nothing."""
+LARGEST_EXPONENT = np.float32(80.0)
+"""Ten minutes of e^80 are less than the largest float, 3e38."""
+_SMALLEST_SUM, _LARGEST_SUM = np.float32(1e-7), np.float32(1e26)
+"""Of a query's terms as they are: ten minutes of e^-50 are nothing beside the one, and the sums of
+the values far from the largest float at the other."""
 _PORTION = 96
 """Queries at once."""
 
@@ -64,19 +66,28 @@ def _seen(query: Floats, keys: Floats, values: Floats) -> Floats:
     # Both sums in one product: a last value of 1 makes the sum below the bar.
     summed = np.concatenate([values, np.ones((len(values), 1), np.float32)], axis=1)
     for at in range(0, len(query), _PORTION):
-        sums = _exponentials(query[at : at + _PORTION] @ across) @ summed
+        sums = _sums(query[at : at + _PORTION], across, summed)
         result[at : at + _PORTION] = sums[:, :-1] / sums[:, -1:]
     return result
 
 
+def _sums(query: Floats, across: Floats, summed: Floats) -> Floats:
+    """Of each query the sum of e^score times what is summed, [asked, d + 1], up to a factor.
+
+    A softmax may be shifted as one likes: mostly it need not be, and nothing is looked for first.
+    """
+    sums = _exponentials(query @ across) @ summed
+    below = sums[:, -1]
+    if not (below.min() > _SMALLEST_SUM and below.max() < _LARGEST_SUM):
+        scores = query @ across
+        scores -= scores.max(axis=1, keepdims=True)
+        sums = _exponentials(scores) @ summed
+    return sums
+
+
 def _exponentials(scores: Floats) -> Floats:
-    """Of a softmax [queries, tokens], in place: shifted only where floats would not hold them."""
-    best = scores.max(axis=1, keepdims=True)
-    if best.max() > _LARGEST_BEST or best.min() < _SMALLEST_BEST:
-        scores -= best
-    if scores.min() < SMALLEST_EXPONENT:
-        np.maximum(scores, SMALLEST_EXPONENT, out=scores)
-    return np.exp(scores, out=scores)
+    """e^scores, in place; what adds nothing, or is too large for a float, is brought into range."""
+    return np.exp(np.clip(scores, SMALLEST_EXPONENT, LARGEST_EXPONENT, out=scores), out=scores)
 
 
 def joined(block: AttentionWeights, tokens: Floats, mixed: Floats) -> Floats:

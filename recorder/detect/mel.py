@@ -196,10 +196,10 @@ def _log_mel_piece(samples: Samples, tokens: int, config: MelConfig) -> LogMel:
 def _log_mel_of(frames: NDArray[np.float32], config: MelConfig) -> LogMel:
     """Windowed frames [frames, n_fft] to log-mel [frames, mel_bands]."""
     tables = _tables(config)
-    spectrum = _rfft()(frames)[:, tables.bins]
+    spectrum = _rfft()(frames)[tables.bins]
     power = np.square(spectrum.real)
     power += np.square(spectrum.imag)
-    mel = tables.to_bands(power.T)
+    mel = tables.to_bands(power)
     mel += np.float32(config.power_floor)
     return np.log10(mel, out=mel).T
 

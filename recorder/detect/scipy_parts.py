@@ -34,16 +34,17 @@ def compiled_part(name: str) -> ModuleType | None:
 
 
 def real_fft(part: ModuleType | None) -> Callable[[Floats], NDArray[np.complex64]]:
-    """rfft of rows [rows, n_fft] -> [rows, n_fft // 2 + 1], of this part or of scipy's public one.
+    """rfft of rows [rows, n_fft] -> [n_fft // 2 + 1, rows], of this part or of scipy's public one.
 
-    numpy's takes six times as long in float32: it does one row after the other.
+    Bins first, for what comes next goes through them bin by bin. numpy's takes six times as long in
+    float32: it does one row after the other.
     """
     if hasattr(part, "r2c"):
         transform: Any = part
-        return lambda rows: transform.r2c(rows, axes=(1,), forward=True)
+        return lambda rows: transform.r2c(rows.T, axes=(0,), forward=True)
     import scipy.fft
 
-    return lambda rows: scipy.fft.rfft(rows, axis=1)
+    return lambda rows: scipy.fft.rfft(rows.T, axis=0)
 
 
 def sparse_product(part: ModuleType | None, matrix: Floats) -> Callable[[Floats], Floats]:

@@ -25,7 +25,7 @@ FORMATS = ("csv", "jsonl", "raven", "audacity", "parquet")
 """`csv` is always written: it is what other programs are promised."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DetectionRow:
     """A species over its threshold in a 5-s chunk."""
 
@@ -39,7 +39,7 @@ class DetectionRow:
     threshold: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RejectedRow:
     """A species over its threshold that a species list or a prior took away, and why."""
 
@@ -57,7 +57,7 @@ class RejectedRow:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ChunkRow:
     """A 5-s chunk, with or without birds."""
 
@@ -68,7 +68,7 @@ class ChunkRow:
     birds: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EventRow:
     """A call at token resolution (0.3125 s)."""
 
@@ -106,6 +106,11 @@ class ManifestRow:
 
 
 Row = DetectionRow | RejectedRow | ChunkRow | EventRow
+
+
+def values_of(row: Row) -> list[Any]:
+    """In the order of the columns."""
+    return [getattr(row, name) for name in row.__slots__]
 
 
 @contextmanager

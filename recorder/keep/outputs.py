@@ -22,6 +22,7 @@ from recorder.keep.formats import (
     Row,
     beside,
     cell,
+    values_of,
     wall_time,
     write_audacity,
     write_raven,
@@ -149,4 +150,4 @@ def _score_arrays(result: FileResult, labels: Sequence[str]) -> dict[str, NDArra
 
 def _write(writer: Any, rows: Sequence[Row]) -> None:
     for row in rows:
-        writer.writerow([cell(name, value) for name, value in vars(row).items()])
+        writer.writerow(list(map(cell, row.__slots__, values_of(row))))

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from recorder.keep.formats import DetectionRow, RejectedRow, temporary_for, wall_time
+from recorder.keep.formats import DetectionRow, RejectedRow, temporary_for, values_of, wall_time
 
 _ROWS_AT_ONCE = 50_000
 """Of a group, which is what is held in memory."""
@@ -67,7 +67,7 @@ class ParquetRows:
         """Of one recording, and the time of day of its first sample."""
         for row in rows:
             name = row.file.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-            values = (name, *list(vars(row).values())[1:], wall_time(start, row.start_s))
+            values = (name, *values_of(row)[1:], wall_time(start, row.start_s))
             self._rows.append(values)
         if len(self._rows) >= _ROWS_AT_ONCE:
             self._write()

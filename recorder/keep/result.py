@@ -19,6 +19,7 @@ from recorder.keep.formats import (
     EventRow,
     ManifestRow,
     RejectedRow,
+    values_of,
     written,
 )
 
@@ -85,13 +86,13 @@ def _to_json(result: FileResult) -> dict[str, Any]:
     assert result.scores is not None
     return {
         "manifest": asdict(result.manifest),
-        "detections": [list(vars(row).values()) for row in result.detections],
-        "chunks": [list(vars(row).values()) for row in result.chunks],
-        "events": [list(vars(row).values()) for row in result.events],
+        "detections": [values_of(row) for row in result.detections],
+        "chunks": [values_of(row) for row in result.chunks],
+        "events": [values_of(row) for row in result.events],
         "classes": result.scores.shape[1],
         "scores": _packed(result.scores),
         "bird": None if result.bird is None else _packed(result.bird),
-        "rejected": [list(vars(row).values()) for row in result.rejected],
+        "rejected": [values_of(row) for row in result.rejected],
     }
 
 

@@ -54,6 +54,8 @@ _NO_PLACES = ("MP3", "MPEG")
 """Formats whose decoder goes on behind damage without saying how much it left out."""
 _STEP_FRAMES = 4096
 """Decoded at once: where decoding stops, no more than this is lost."""
+_PLAIN_STEP_FRAMES = 32_768
+"""Where nothing is decoded, nothing can stop: fewer calls."""
 _UNKNOWN_FRAMES = 1 << 40
 """libsndfile says 2**63 - 1 for a stream whose length it cannot tell."""
 
@@ -125,8 +127,10 @@ class AudioFile:
     @property
     def begins_anywhere(self) -> bool:
         """Is every frame to be had without decoding those before it, with the same bits?"""
-        if self._sound.format == "FLAC":
-            return True
+        return self._sound.format == "FLAC" or self._plain
+
+    @property
+    def _plain(self) -> bool:
         return self._sound.format in _PLAIN_FORMATS and self._sound.subtype in _PLAIN_SUBTYPES
 
     def begin_at(self, frame: int) -> None:
@@ -212,9 +216,10 @@ class AudioFile:
 
     def _step(self) -> int:
         """Never beyond what the header promises: some decoders fail there."""
+        step = _PLAIN_STEP_FRAMES if self._plain else _STEP_FRAMES
         if self.frames is None:
-            return _STEP_FRAMES
-        return max(0, min(_STEP_FRAMES, self.frames - self.frames_read))
+            return step
+        return max(0, min(step, self.frames - self.frames_read))
 
     def _bridged(self) -> Generator[Samples, None, bool]:
         """Go on behind what is damaged, with silence in its place; False when nothing follows.

@@ -12,13 +12,16 @@ import struct
 from dataclasses import dataclass
 
 from recorder.sound.ogg_pages import as_last, granule_of, is_last, page_at
-from recorder.sound.patched import Part, PatchedFile
+from recorder.sound.patched import PatchedFile
 
 _HEADER_BYTES = 1 << 16
 """More than any recorder writes before the sound."""
 _SHORTEST_TAIL_S = 1.0
 """A shorter tail that is no chunk may be anything: a tag, or a pad."""
 _LARGEST_32 = 0xFFFFFFFF
+_ALL_ONES = b"\xff" * 4
+"""A length that stands in the chunk `ds64` instead."""
+_LONG = b"ds64" + (28).to_bytes(4, "little")
 _OGG_TAIL_BYTES = 1 << 18
 """Two pages of the largest size, and more."""
 
@@ -72,22 +75,33 @@ def _wav(descriptor: int, size: int, head: bytes) -> Mended | None:
     is_sound = claimed == 0 or size - after >= _SHORTEST_TAIL_S * bytes_a_second
     if not is_sound or _is_chunks(descriptor, after, size):
         return None
-    parts: list[Part] = [
-        head[:4] + min(size - 8, _LARGEST_32).to_bytes(4, "little") + head[8 : data_at - 4],
-        min(real, _LARGEST_32).to_bytes(4, "little"),
-        (data_at, data_at + real),
-    ]
-    if long_at:
-        lengths = struct.pack("<QQQ", size - 8, real, real // block_bytes)
-        parts[0] = (
-            head[:4] + b"\xff" * 4 + head[8:long_at] + lengths + head[long_at + 24 : data_at - 4]
-        )
-        parts[1] = b"\xff" * 4
+    header = _header(head[: data_at - 8], long_at, size=size, real=real, frames=real // block_bytes)
     said = "no sound" if claimed == 0 else f"{claimed} bytes of sound"
     return Mended(
-        PatchedFile(descriptor, parts),
+        PatchedFile(descriptor, [header, (data_at, data_at + real)]),
         repair=f"the header promises {said}, the file holds {real}: its recorder did not close it",
     )
+
+
+def _header(before: bytes, long_at: int, *, size: int, real: int, frames: int) -> bytes:
+    """What stands before the sound, `before` and the data chunk's head, with true lengths.
+
+    `long_at` is where those of the chunk `ds64` begin, or 0. What RIFF cannot say, RF64 can.
+    """
+    lengths = struct.pack("<QQQ", size - 8, real, frames)
+    if long_at:
+        chunks = before[8:long_at] + lengths + before[long_at + 24 :]
+    elif size > _LARGEST_32:
+        chunks = before[8:12] + _LONG + lengths + bytes(4) + before[12:]
+    else:
+        return (
+            before[:4]
+            + struct.pack("<I", size - 8)
+            + before[8:]
+            + b"data"
+            + struct.pack("<I", real)
+        )
+    return b"RF64" + _ALL_ONES + chunks + b"data" + _ALL_ONES
 
 
 def _is_chunks(descriptor: int, place: int, size: int) -> bool:
