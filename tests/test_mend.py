@@ -193,3 +193,79 @@ def test_a_patched_file_reads_like_its_parts_joined(
             patched.seek(place)
             assert patched.read(count) == joined[place : place + count]
         assert patched.seek(0, os.SEEK_END) == len(joined)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.w64", "W64"), ("a.au", "AU"), ("a.caf", "CAF")])
+def test_what_is_cut_off_is_missed(
+    tmp_path: Path, birdlike: MakeSound, name: str, kind: str
+) -> None:
+    """libsndfile takes the shorter length without a word, or (CAF) reads nothing at all."""
+    path = tmp_path / name
+    soundfile.write(path, birdlike(4.0), RATE_HZ, format=kind, subtype="PCM_16")
+    whole = soundfile.read(path, dtype="float32")[0]
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    sound, got = read_all(path)
+    assert sound.frames == 4 * RATE_HZ
+    assert sound.damage == f"the header promises {4 * RATE_HZ} samples, {len(got)} are there"
+    assert abs(len(got) - 2 * RATE_HZ) < 3000
+    np.testing.assert_array_equal(got, whole[: len(got)])
+
+
+@pytest.mark.parametrize("length", [-1, 0, 4])
+def test_a_caf_that_was_not_closed_is_read(
+    tmp_path: Path, birdlike: MakeSound, length: int
+) -> None:
+    path = tmp_path / "a.caf"
+    soundfile.write(path, birdlike(4.0), RATE_HZ, format="CAF", subtype="PCM_16")
+    whole, content = soundfile.read(path, dtype="float32")[0], path.read_bytes()
+    at = content.index(b"data") + 4
+    path.write_bytes(content[:at] + struct.pack(">q", length) + content[at + 8 :])
+    sound, got = read_all(path)
+    np.testing.assert_array_equal(got, whole)
+    assert sound.damage is None
+    # Minus one is what the format has for a length that was not known.
+    assert ("did not close it" in sound.repair) == (length != -1)
+
+
+@pytest.mark.parametrize("data", [0, 0xFFFFFFFF, 1000])
+def test_the_sound_may_begin_far_into_a_wav(tmp_path: Path, good: Path, data: int) -> None:
+    """Some recorders align it, and leave a megabyte free before it."""
+    content = good.read_bytes()
+    pad = b"JUNK" + struct.pack("<I", 1_000_000) + bytes(1_000_000)
+    path = tmp_path / "a.wav"
+    path.write_bytes(content[:36] + pad + b"data" + struct.pack("<I", data) + content[44:])
+    _, got = read_all(path)
+    np.testing.assert_array_equal(got, soundfile.read(good, dtype="float32")[0])
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_ogg_streams_behind_each_other_are_all_read(
+    tmp_path: Path, birdlike: MakeSound, subtype: str
+) -> None:
+    """Decoders stop at the end of the first."""
+    contents, sounds = [], []
+    for seed in range(3):
+        path = tmp_path / f"{seed}.ogg"
+        noise = birdlike(2.0 + seed, rate_hz=48_000, seed=seed)
+        soundfile.write(path, noise, 48_000, format="OGG", subtype=subtype)
+        contents.append(path.read_bytes())
+        sounds.append(soundfile.read(path, dtype="float32")[0])
+    chain = tmp_path / "chain.ogg"
+    chain.write_bytes(b"".join(contents))
+    sound, got = read_all(chain)
+    np.testing.assert_array_equal(got, np.concatenate(sounds))
+    assert (sound.damage, sound.repair) == (None, "")
+
+
+def test_an_ogg_stream_of_another_rate_behind_the_first_is_named(
+    tmp_path: Path, birdlike: MakeSound
+) -> None:
+    for rate_hz in (32_000, 16_000):
+        soundfile.write(tmp_path / f"{rate_hz}.ogg", birdlike(3.0, rate_hz=rate_hz), rate_hz)
+    chain = tmp_path / "chain.ogg"
+    chain.write_bytes((tmp_path / "32000.ogg").read_bytes() + (tmp_path / "16000.ogg").read_bytes())
+    sound, got = read_all(chain)
+    assert len(got) == 3 * RATE_HZ
+    assert sound.damage is not None
+    assert "from 3.00 s on it is a recording at 16000 Hz" in sound.damage

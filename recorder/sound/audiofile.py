@@ -14,9 +14,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from recorder.errors import AudioFileError
-from recorder.sound.decoder import Forwards, one_line, open_regular, promised
+from recorder.sound.decoder import Forwards, bridged, one_line, open_regular, promised
 from recorder.sound.flac_frames import FlacFrames
 from recorder.sound.mend import Mended, mended
+from recorder.sound.mp3_frames import mp3_frames
 from recorder.sound.notes import Notes, read_notes
 from recorder.sound.ogg_pages import damaged_inside
 from recorder.sound.resample import StreamResampler
@@ -49,7 +50,6 @@ _PLAIN_SUBTYPES = (
 
 LARGEST_SAMPLE = 1e4
 """Full scale is 1. Beyond this a value is damage, and its power would overflow float32."""
-_HOLES_NAMED = 5
 _NO_PLACES = ("MP3", "MPEG")
 """Formats whose decoder goes on behind damage without saying how much it left out."""
 _STEP_FRAMES = 4096
@@ -94,9 +94,12 @@ class AudioFile:
         self._log: str = self._sound.extra_info
         if self._ogg is not None:
             self.frames = self._ogg.frames(self.sample_rate_hz)
+        elif mend is not None and mend.promised:
+            self.frames = mend.promised
         elif self.frames is not None:
             self.frames = promised(self.frames, self._log)
-        self.frames_read = self.frames_bridged = 0
+        self.frames_read = 0
+        self.frames_bridged = 0 if mend is None else mend.silence
         self._holes: list[str] = []
         self.bad_samples = 0
         self.growth = ""
@@ -179,17 +182,13 @@ class AudioFile:
             self.frames_read += len(piece)
             yield self._clean(piece)
         if self._holes:
-            more = f" and {len(self._holes) - _HOLES_NAMED} more" * (
-                len(self._holes) > _HOLES_NAMED
-            )
-            self._damaged(
-                f"damaged, silence in its place: {', '.join(self._holes[:_HOLES_NAMED])}{more}"
-            )
+            self._damaged(bridged(self._holes))
         if "lacks an end-of-stream bit" in self._log:
             self._damaged("the stream ends before its last page")
         if self.frames is not None and self.frames_read < self.frames:
             short = f"the header promises {self.frames} samples, {self.frames_read} are there"
-            if self._sound.format in _NO_PLACES and self.damage is None:
+            uncounted = mp3_frames(self._descriptor, self._bytes) is None
+            if self._sound.format in _NO_PLACES and self.damage is None and uncounted:
                 missing_s = (self.frames - self.frames_read) / self.sample_rate_hz
                 short += (
                     f"; if some are missing before its end, times are up to {missing_s:.2f} s early"
@@ -205,6 +204,13 @@ class AudioFile:
             self._sound = Forwards(self._ogg.stretches[self._stretch].file, closefd=False)
         except soundfile.SoundFileError:
             return (yield from self._next_stretch())
+        if self._sound.samplerate != self.sample_rate_hz:
+            at_s = self.frames_read / self.sample_rate_hz
+            self._damaged(
+                f"from {at_s:.2f} s on it is a recording at {self._sound.samplerate} Hz, which is "
+                "not read: cut the file there"
+            )
+            return False
         yield from self._until_stretch()
         return True
 
@@ -273,7 +279,7 @@ class AudioFile:
         if bad.any():
             self.bad_samples += int(bad.sum())
             block[bad] = 0.0
-        if self.channels == 1:
+        if block.shape[1] == 1:
             return np.ascontiguousarray(block[:, 0])
         mixed: Samples = block.mean(axis=1, dtype=np.float32)
         return mixed

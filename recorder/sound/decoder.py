@@ -11,10 +11,20 @@ import soundfile
 
 from recorder.errors import AudioFileError
 
-_SHORT_CHUNK = re.compile(r"^ *(?:data|SSND) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
-"""libsndfile's log of a WAV or AIFF that is shorter than its header says: it mends it silently."""
+_SHORT_CHUNK = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+"""libsndfile's log of a file that is shorter than its header says: it mends it silently."""
+_W64_CHUNKS = re.compile(
+    r"^riff .*?^ *Block Align *: (\d+).*?^data *: (\d+)", re.DOTALL | re.MULTILINE
+)
+"""Of a W64 it says what the header says, and nothing more."""
+_W64_HEAD_BYTES = 24
+"""Counted with a chunk's length."""
+_NO_LENGTH_BYTES = 1 << 62
 _STREAMED_BYTES = 0x7FFF0000
 """A header that promises more than this was written before the length was known."""
+
+
+_HOLES_NAMED = 5
 
 
 class Forwards(soundfile.SoundFile):  # type: ignore[misc]
@@ -42,6 +52,10 @@ def open_regular(path: Path) -> int:
 
 def promised(frames: int, log: str) -> int:
     """What the header said, where libsndfile has put the real length in its place."""
+    w64 = _W64_CHUNKS.search(log)
+    if w64 is not None:
+        block_bytes, claimed = int(w64[1]), int(w64[2]) - _W64_HEAD_BYTES
+        return max(frames, claimed // block_bytes) if 0 < claimed < _NO_LENGTH_BYTES else frames
     short = _SHORT_CHUNK.search(log)
     if short is None:
         return frames
@@ -57,3 +71,9 @@ def one_line(error: Exception) -> str:
     if "SF_INFO struct incomplete" in str(text):
         return "its header names an impossible sample rate or number of channels"
     return " ".join(str(text).split()).rstrip(".")
+
+
+def bridged(holes: list[str]) -> str:
+    """What is said of the holes in a file; the first few are named."""
+    more = f" and {len(holes) - _HOLES_NAMED} more" * (len(holes) > _HOLES_NAMED)
+    return f"damaged, silence in its place: {', '.join(holes[:_HOLES_NAMED])}{more}"

@@ -11,17 +11,22 @@ import os
 import struct
 from dataclasses import dataclass
 
+from recorder.sound.decoder import bridged
+from recorder.sound.mp3_frames import Mp3, mp3_frames
 from recorder.sound.ogg_pages import as_last, granule_of, is_last, page_at
 from recorder.sound.patched import PatchedFile
 
 _HEADER_BYTES = 1 << 16
-"""More than any recorder writes before the sound."""
+"""More than most recorders write before the sound."""
+_LONGEST_HEADER_BYTES = 1 << 24
 _SHORTEST_TAIL_S = 1.0
 """A shorter tail that is no chunk may be anything: a tag, or a pad."""
 _LARGEST_32 = 0xFFFFFFFF
 _ALL_ONES = b"\xff" * 4
 """A length that stands in the chunk `ds64` instead."""
 _LONG = b"ds64" + (28).to_bytes(4, "little")
+_OTHERS = (b"fLaC", b"FORM", b"RIFX", b".snd", b"dns.", b"riff")
+"""Of these a decoder knows the length by itself."""
 _OGG_TAIL_BYTES = 1 << 18
 """Two pages of the largest size, and more."""
 
@@ -35,16 +40,38 @@ class Mended:
     """Nothing is missing after this."""
     damage: str = ""
     """Something is."""
+    promised: int = 0
+    """Frames that the header speaks of, where a decoder would not say; 0: it does."""
+    silence: int = 0
+    """Samples of silence that were put where something is missing."""
 
 
 def mended(descriptor: int, size: int) -> Mended | None:
     """How to read a file that says something false of its length; None when it does not."""
     head = os.pread(descriptor, _HEADER_BYTES, 0)
     if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
-        return _wav(descriptor, size, head)
+        return _wav(descriptor, size, _up_to_data(descriptor, head))
+    if head[:4] == b"caff":
+        return _caf(descriptor, size, head)
     if head[:4] == b"OggS":
         return _ogg(descriptor, size)
+    if head[:4] not in _OTHERS:
+        return _mp3(descriptor, size)
     return None
+
+
+def _up_to_data(descriptor: int, head: bytes) -> bytes:
+    """The beginning of a WAV with the head of its data chunk, wherever that is."""
+    place = 12
+    while place + 8 <= len(head) < _LONGEST_HEADER_BYTES and head[place : place + 4] != b"data":
+        length = int.from_bytes(head[place + 4 : place + 8], "little")
+        place += 8 + length + length % 2
+        if len(head) < place + 8 <= _LONGEST_HEADER_BYTES:
+            longer = os.pread(descriptor, place + _HEADER_BYTES, 0)
+            if len(longer) == len(head):
+                break
+            head = longer
+    return head
 
 
 def _wav(descriptor: int, size: int, head: bytes) -> Mended | None:
@@ -79,7 +106,7 @@ def _wav(descriptor: int, size: int, head: bytes) -> Mended | None:
     said = "no sound" if claimed == 0 else f"{claimed} bytes of sound"
     return Mended(
         PatchedFile(descriptor, [header, (data_at, data_at + real)]),
-        repair=f"the header promises {said}, the file holds {real}: its recorder did not close it",
+        repair=_unclosed(said, real),
     )
 
 
@@ -102,6 +129,40 @@ def _header(before: bytes, long_at: int, *, size: int, real: int, frames: int) -
             + struct.pack("<I", real)
         )
     return b"RF64" + _ALL_ONES + chunks + b"data" + _ALL_ONES
+
+
+def _caf(descriptor: int, size: int, head: bytes) -> Mended | None:
+    """A Core Audio file says -1 while it is written, and may go on saying so: libsndfile gives up,
+    as it does where fewer bytes follow than promised."""
+    place, block_bytes = 8, 0
+    while place + 12 <= len(head):
+        name = head[place : place + 4]
+        (length,) = struct.unpack_from(">q", head, place + 4)
+        if name == b"data":
+            break
+        if name == b"desc" and place + 32 <= len(head):
+            (block_bytes,) = struct.unpack_from(">I", head, place + 28)
+        if length < 0:
+            return None
+        place += 12 + length
+    else:
+        return None
+    sound_at = place + 16
+    # Behind a count of edits, which belongs to the chunk.
+    real = size - sound_at
+    if not block_bytes or real <= 0 or 4 < length <= real + 4:
+        return None
+    real -= real % block_bytes
+    header = head[: place + 4] + struct.pack(">q", real + 4) + head[place + 12 : sound_at]
+    file = PatchedFile(descriptor, [header, (sound_at, sound_at + real)])
+    if length > real + 4:
+        return Mended(file, promised=(length - 4) // block_bytes)
+    said = "" if length == -1 else _unclosed(f"{max(0, length - 4)} bytes of sound", real)
+    return Mended(file, said)
+
+
+def _unclosed(said: str, real: int) -> str:
+    return f"the header promises {said}, the file holds {real}: its recorder did not close it"
 
 
 def _is_chunks(descriptor: int, place: int, size: int) -> bool:
@@ -134,3 +195,38 @@ def _ogg(descriptor: int, size: int) -> Mended | None:
             damage="the stream ends before its last page",
         )
     return None
+
+
+def _mp3(descriptor: int, size: int) -> Mended | None:
+    """With a true count of frames in front, and with silence where bytes are none."""
+    mp3 = mp3_frames(descriptor, size)
+    if mp3 is None:
+        return None
+    missing = sum(count for _, count in mp3.holes)
+    promised, frames = mp3.tagged_frames, mp3.frames + missing
+    damage, repair = _mp3_damage(mp3), ""
+    if promised is not None:
+        if promised >= frames and not damage:
+            return None
+        if promised < frames:
+            repair = _unclosed(f"{promised} frames of MP3", frames)
+        elif promised > frames:
+            late_s = (promised - frames) * mp3.first.samples / mp3.first.rate_hz
+            damage += f"; the header promises {late_s:.2f} s more"
+    return Mended(
+        PatchedFile(descriptor, mp3.parts()),
+        repair,
+        damage,
+        silence=mp3.silent_frames * mp3.first.samples,
+    )
+
+
+def _mp3_damage(mp3: Mp3) -> str:
+    words = []
+    if mp3.junk_bytes:
+        words.append(f"its first {mp3.junk_bytes} bytes are no MP3")
+    frame_s = mp3.first.samples / mp3.first.rate_hz
+    if mp3.holes:
+        each = [f"about {n * frame_s:.3g} s at {at * frame_s:.2f} s" for at, n in mp3.holes]
+        words.append(bridged(each))
+    return "; ".join(words)

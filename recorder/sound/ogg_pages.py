@@ -12,11 +12,12 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from recorder.sound.patched import Part, PatchedFile
 
 _HEADER = struct.Struct("<4sBBqIIIB")
-_END = 4
+_BEGINNING, _END = 2, 4
 _BLOCK_BYTES = 1 << 22
 _LARGEST_PAGE_BYTES = 27 + 255 + 255 * 255
 _ONES = 0xFFFFFFFF
@@ -34,6 +35,8 @@ class Page:
     """Where its last sample is, in samples of the stream; -1 when it ends none."""
     number: int
     serial: int
+    begins: bool
+    """A stream."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,20 @@ class OggStream:
     stretches: list[Stretch]
     opus_skip: int | None
     """Samples at 48 kHz that an Opus stream begins with and that are no sound; None for Vorbis."""
+    chained: bool = False
+    """Each stretch is a recording of its own, and begins where the one before it ends."""
 
-    def frames(self, rate_hz: int) -> int:
-        """Of the whole recording, what is damaged included, at the decoder's rate."""
+    def frames(self, rate_hz: int) -> int | None:
+        """Of the whole recording, what is damaged included, at the decoder's rate; None where only
+        its end tells."""
+        if self.chained:
+            return None
         return self._place(self.stretches[-1].end_granule, rate_hz)
 
     def first_frame(self, number: int, frames: int, rate_hz: int) -> int:
-        """Where a stretch begins, of which a decoder gives so many frames."""
+        """Where a stretch begins at the earliest, of which a decoder gives so many frames."""
+        if self.chained:
+            return 0
         end = self._place(self.stretches[number].end_granule, rate_hz)
         if number > 0 and self.opus_skip is not None:
             # The decoder takes the beginning of any stream for what is to be skipped.
@@ -82,16 +92,19 @@ def whole_pages(descriptor: int, size: int) -> Iterator[Page]:
             if page is None:
                 at += 1
                 continue
-            _, _, _, granule, serial, number, *_ = _HEADER.unpack_from(page)
-            yield Page(place + at, place + at + len(page), granule, number, serial)
+            _, _, kind, granule, serial, number, *_ = _HEADER.unpack_from(page)
+            stop = place + at + len(page)
+            yield Page(place + at, stop, granule, number, serial, bool(kind & _BEGINNING))
             at += len(page)
         place += max(at, _BLOCK_BYTES) if at >= 0 else len(data) - (0 if last else 3)
 
 
 def damaged_inside(descriptor: int, size: int) -> OggStream | None:
-    """The stretches of a stream in which pages are missing; None where none are.
+    """The stretches of a stream in which pages are missing, or the streams that follow each other
+    in one file (decoders read the first); None where it is one that is whole.
 
-    None too where the header is damaged, or several streams are chained: decoders know best.
+    None too where the header is damaged, or several streams run beside each other: decoders know
+    best.
     """
     head = os.pread(descriptor, 64, 0)
     if head[:4] != b"OggS":
@@ -99,6 +112,8 @@ def damaged_inside(descriptor: int, size: int) -> OggStream | None:
     before: Page | None = None
     header_stop, runs = 0, [_Run()]
     for page in whole_pages(descriptor, size):
+        if before is not None and page.begins:
+            return _chain(descriptor, size)
         if (before is None and page.start != 0) or (before and page.serial != before.serial):
             return None
         follows = before is None or (page.start, page.number) == (before.stop, before.number + 1)
@@ -117,6 +132,23 @@ def damaged_inside(descriptor: int, size: int) -> OggStream | None:
     opus = head.find(b"OpusHead")
     skip = None if opus < 0 else int.from_bytes(head[opus + 10 : opus + 12], "little")
     return OggStream([run.stretch(descriptor, header_stop) for run in kept], skip)
+
+
+def _chain(descriptor: int, size: int) -> OggStream | None:
+    """None where streams begin beside each other."""
+    starts: list[int] = []
+    before: Page | None = None
+    for page in whole_pages(descriptor, size):
+        if page.begins:
+            if before is not None and before.begins:
+                return None
+            starts.append(page.start)
+        before = page
+    links = [
+        Stretch(PatchedFile(descriptor, [(start, stop)]), 0)
+        for start, stop in pairwise([*starts, size])
+    ]
+    return OggStream(links, None, chained=True)
 
 
 @dataclass
