@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+# Before numpy: it says how many threads OpenBLAS has. Two of them on a machine that does anything
+# else wait for each other so busily that a test takes ten times as long.
+import recorder
+
+# isort: split
 import csv
 import json
 import os
@@ -19,6 +24,8 @@ from numpy.typing import NDArray
 
 from recorder.detect.bundle import DEFAULT_BUNDLE, Bundle, read_bundle
 from recorder.detect.inference import Networks
+
+assert os.environ["OPENBLAS_NUM_THREADS"], f"{recorder.__name__} was loaded too late"
 
 # Nothing is left in the checkout, and a shared machine may be slow.
 settings.register_profile(

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from voicelab import speech
 
+from recorder.detect import voice
 from recorder.detect.mel import TOKEN_SAMPLES
 from recorder.detect.voice import (
     CONTEXT_TOKENS,
@@ -221,3 +222,12 @@ def test_a_damaged_net_is_refused(tmp_path: Path, spoil: str) -> None:
         (folder / DETAILS_FILE).write_text(json.dumps(details))
     with pytest.raises(ModelError, match="install birdrec again"):
         voice_detector(folder)
+
+
+def test_a_long_stretch_is_heard_in_tiles_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    sound = (0.05 * rng.standard_normal(25 * 32_000)).astype(np.float32)
+    sound[3 * 32_000 : 9 * 32_000] *= 1.0 + np.sin(np.arange(6 * 32_000) / 900.0).astype(np.float32)
+    tiled = voice_detector().scores(sound)
+    monkeypatch.setattr(voice, "_TILE_TOKENS", 1 << 20)
+    np.testing.assert_allclose(tiled, voice_detector().scores(sound), atol=1e-5)

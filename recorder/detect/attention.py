@@ -6,6 +6,7 @@ which also stays in a processor's cache.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -16,9 +17,9 @@ Floats = NDArray[np.float32]
 
 SMALLEST_EXPONENT = np.float32(-50.0)
 """e^-50 adds nothing to a sum of floats, and less than 1e-38 takes a processor 100 times longer."""
-LARGEST_EXPONENT = np.float32(80.0)
-"""Ten minutes of e^80 are less than the largest float, 3e38."""
-_SMALLEST_SUM, _LARGEST_SUM = np.float32(1e-7), np.float32(1e26)
+LARGEST_EXPONENT = np.float32(62.0)
+"""Where there is more, a sum is made again; e^62 of large values is far from the largest float."""
+_SMALLEST_SUM, _LARGEST_SUM = np.float32(1e-7), np.float32(math.exp(60.0))
 """Of a query's terms as they are: ten minutes of e^-50 are nothing beside the one, and the sums of
 the values far from the largest float at the other."""
 _PORTION = 96

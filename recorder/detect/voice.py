@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 
 from recorder.detect.bundle import file_entry
 from recorder.detect.inference import ONNX_ERRORS, session
-from recorder.detect.mel import TOKEN_SAMPLES, MelConfig, Samples, log_mel, samples_needed
+from recorder.detect.mel import (
+    FRAMES_PER_TOKEN,
+    TOKEN_SAMPLES,
+    MelConfig,
+    Samples,
+    log_mel,
+    samples_needed,
+)
 from recorder.detect.onnx_file import read_onnx
 from recorder.errors import ModelError
 
@@ -28,6 +35,8 @@ MEL = MelConfig()
 """Its own front end, whatever the bundle's."""
 CONTEXT_TOKENS = 10
 """Of sound on both sides, that the score of a token depends on at most."""
+_TILE_TOKENS = 32
+"""10 s: a minute at once would take 50 MB, on a board of 512."""
 VOICE_MODEL = Path(__file__).parents[1] / "models" / "voice"
 GRAPH_FILE, DETAILS_FILE = "voice.onnx", "voice.json"
 
@@ -50,7 +59,13 @@ class VoiceDetector:
             return np.empty(0, np.float32)
         padded = np.pad(samples, (0, samples_needed(tokens, MEL) - len(samples)))
         frames = log_mel(padded, tokens, MEL)
-        scores: Floats = self.session.run(None, {"log_mel": frames[np.newaxis]})[0][0]
+        scores = np.empty(tokens, np.float32)
+        for first in range(0, tokens, _TILE_TOKENS):
+            stop = min(tokens, first + _TILE_TOKENS)
+            begin, end = max(0, first - CONTEXT_TOKENS), min(tokens, stop + CONTEXT_TOKENS)
+            tile = frames[np.newaxis, begin * FRAMES_PER_TOKEN : end * FRAMES_PER_TOKEN]
+            found = self.session.run(None, {"log_mel": tile})[0][0]
+            scores[first:stop] = found[first - begin : stop - begin]
         # What cannot be decided is not kept.
         return np.nan_to_num(scores, nan=1.0)
 
