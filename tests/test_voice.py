@@ -179,9 +179,9 @@ def test_recordings_are_silent_where_somebody_speaks_only_when_asked(
     birdrec: Birdrec, read_lines: ReadLines, visited: Path, tmp_path: Path
 ) -> None:
     sound = soundfile.read(visited, dtype="int16")[0]
-    for voice in ("auto", "drop"):
-        out = tmp_path / voice
-        listened(birdrec, visited, out, "--keep-audio", "all", "--voice", voice)
+    for what in ("auto", "drop"):
+        out = tmp_path / what
+        listened(birdrec, visited, out, "--keep-audio", "all", "--voice", what)
         (path,) = out.glob("recordings/*/*.flac")
         kept = soundfile.read(path, dtype="int16")[0]
         rows = [one for one in read_lines(out / "detections.jsonl") if one["kind"] == "withheld"]
@@ -190,7 +190,7 @@ def test_recordings_are_silent_where_somebody_speaks_only_when_asked(
             first = row["start_sample"]
             expected[first : first + row["samples"]] = 0
         np.testing.assert_allclose(kept, expected, atol=1)
-        assert bool(rows) == (voice == "drop")
+        assert bool(rows) == (what == "drop")
     silent = np.zeros(len(sound), bool)
     for row in rows:
         silent[row["start_sample"] : row["start_sample"] + row["samples"]] = True
