@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from recorder.detect.bundle import Bundle
 from recorder.detect.inference import Networks
-from recorder.detect.mel import TOKEN_SAMPLES, log_mel, samples_needed
+from recorder.detect.mel import SAMPLE_RATE_HZ, TOKEN_SAMPLES, log_mel, samples_needed
 from recorder.detect.pipeline import ChunkResult, Pipeline
 from recorder.detect.postprocess import (
     aggregate,
@@ -252,3 +254,22 @@ def test_what_is_needed_is_enough_to_begin_again(short: Networks, birdlike: Make
 def test_a_stream_without_a_sample_has_no_rows(short: Networks) -> None:
     assert everything(RollingPipeline(short), []) == Heard()
     assert everything(RollingPipeline(short), [1_000_000]).settled == []
+
+
+@pytest.mark.parametrize("kind", [Pipeline, RollingPipeline])
+def test_nothing_of_it_is_left_when_nobody_holds_it(
+    networks: Networks, kind: type[Pipeline] | type[RollingPipeline]
+) -> None:
+    """Its ten minutes are 12 MB, a station begins a new one whenever its device comes back in
+    another form, and the collector of what holds itself may not come by for days."""
+    gc.collect()
+    gc.disable()
+    try:
+        pipeline = kind(networks)
+        pipeline.push(np.zeros(30 * SAMPLE_RATE_HZ, np.float32))
+        pipeline.finish()
+        gone = weakref.ref(pipeline)
+        del pipeline
+        assert gone() is None
+    finally:
+        gc.enable()

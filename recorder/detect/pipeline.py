@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,18 @@ def needs_from_sample(bundle: Bundle, first_window: int) -> int:
     return (first_token - min(bundle.halo_tokens, first_token)) * TOKEN_SAMPLES
 
 
+def window_scores(bundle: Bundle, logits: Floats) -> Floats:
+    """The token logits of a window to its chunks' scores.
+
+    No method: what a pipeline holds must not hold the pipeline, or its ten minutes stay in memory
+    until the garbage collector comes by, which for a station may be days.
+    """
+    classes = len(bundle.labels)
+    smoothed = chunk_probabilities(logits, bundle.own_share)
+    birds = gated(smoothed, classes, bundle.any_bird_exponent)
+    return recurrent(birds, classes, bundle.recurrence_exponent)
+
+
 class Pipeline:
     """One recording, from its first sample to its last."""
 
@@ -74,7 +87,7 @@ class Pipeline:
         self._skipped = needs_from_sample(bundle, first_window)
         self._windows = SettledWindows(
             networks.window_head,
-            self._score,
+            partial(window_scores, bundle),
             window_tokens=bundle.window_tokens,
             hop_tokens=bundle.hop_tokens,
             first_window=first_window,
@@ -106,13 +119,6 @@ class Pipeline:
         results = self._settle(self._tokens.push(frames))
         results += self._settle(self._tokens.finish())
         return results + list(self._results(self._windows.finish()))
-
-    def _score(self, logits: Floats) -> Floats:
-        """The token logits of a window to its chunks' scores."""
-        bundle, classes = self._bundle, len(self._bundle.labels)
-        smoothed = chunk_probabilities(logits, bundle.own_share)
-        birds = gated(smoothed, classes, bundle.any_bird_exponent)
-        return recurrent(birds, classes, bundle.recurrence_exponent)
 
     def _settle(self, tiles: list[Floats]) -> list[ChunkResult]:
         return [result for tile in tiles for result in self._results(self._windows.push(tile))]

@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recorder.detect.inference import Networks, TokenStream
 from recorder.detect.mel import CHUNK_SAMPLES, TOKEN_SAMPLES, TOKENS_PER_CHUNK, LogMelStream
-from recorder.detect.pipeline import ChunkResult
+from recorder.detect.pipeline import ChunkResult, window_scores
 from recorder.detect.postprocess import chunk_probabilities, gated, recurrent, sigmoid
 from recorder.detect.window import SettledWindows
 from recorder.errors import ModelError
@@ -50,10 +51,10 @@ class RollingPipeline:
         """ModelError when the model was exported by a version before the head could slide."""
         bundle = networks.bundle
         self._networks, self._bundle = networks, bundle
-        self._head = networks.incremental_head()
+        head = self._head = networks.incremental_head()
         self._windows = SettledWindows(
-            lambda presence: self._head.logits(len(presence)),
-            self._score,
+            lambda presence: head.logits(len(presence)),
+            partial(window_scores, bundle),
             window_tokens=bundle.window_tokens,
             hop_tokens=bundle.hop_tokens,
         )
@@ -186,13 +187,6 @@ class RollingPipeline:
         self._recent.append(gated(smoothed[-1:], classes, bundle.any_bird_exponent)[0])
         lifted = recurrent(np.stack(self._recent), classes, bundle.recurrence_exponent)
         return ChunkResult(chunk, lifted[-1], sigmoid(logits[-TOKENS_PER_CHUNK:]))
-
-    def _score(self, logits: Floats) -> Floats:
-        """The token logits of a window to its chunks' scores."""
-        bundle, classes = self._bundle, len(self._bundle.labels)
-        smoothed = chunk_probabilities(logits, bundle.own_share)
-        birds = gated(smoothed, classes, bundle.any_bird_exponent)
-        return recurrent(birds, classes, bundle.recurrence_exponent)
 
     def _settle(self, heard: Heard, settled: Iterator[tuple[Floats, Floats]]) -> None:
         for scores, logits in settled:
