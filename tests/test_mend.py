@@ -195,7 +195,9 @@ def test_a_patched_file_reads_like_its_parts_joined(
         assert patched.seek(0, os.SEEK_END) == len(joined)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("a.w64", "W64"), ("a.au", "AU"), ("a.caf", "CAF")])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.w64", "W64"), ("a.rf64", "RF64"), ("a.au", "AU"), ("a.caf", "CAF")]
+)
 def test_what_is_cut_off_is_missed(
     tmp_path: Path, birdlike: MakeSound, name: str, kind: str
 ) -> None:
@@ -269,3 +271,30 @@ def test_an_ogg_stream_of_another_rate_behind_the_first_is_named(
     assert len(got) == 3 * RATE_HZ
     assert sound.damage is not None
     assert "from 3.00 s on it is a recording at 16000 Hz" in sound.damage
+
+
+def test_a_flac_that_holds_more_than_it_says_is_read_to_its_end(
+    tmp_path: Path, birdlike: MakeSound
+) -> None:
+    path = tmp_path / "a.flac"
+    soundfile.write(path, birdlike(8.0), RATE_HZ)
+    whole, content = soundfile.read(path, dtype="float32")[0], bytearray(path.read_bytes())
+    content[22:26] = struct.pack(">I", 50_000)
+    path.write_bytes(content)
+    assert soundfile.info(path).frames == 50_000
+    sound, got = read_all(path)
+    np.testing.assert_array_equal(got, whole)
+    assert "promises 50000 samples, the file holds more" in sound.repair
+    assert sound.damage is None
+
+
+def test_of_two_wavs_in_one_file_the_first_is_read_and_the_second_named(
+    tmp_path: Path, good: Path
+) -> None:
+    """libsndfile refuses the file."""
+    path = tmp_path / "both.wav"
+    path.write_bytes(good.read_bytes() * 2)
+    sound, got = read_all(path)
+    np.testing.assert_array_equal(got, soundfile.read(good, dtype="float32")[0])
+    assert sound.damage is not None
+    assert "from 8.00 s on it is another WAV" in sound.damage

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from recorder.errors import AudioFileError
 from recorder.sound.decoder import Forwards, bridged, one_line, open_regular, promised
 from recorder.sound.flac_frames import FlacFrames
-from recorder.sound.mend import Mended, mended
+from recorder.sound.mend import mended
+from recorder.sound.mended import Mended
 from recorder.sound.mp3_frames import mp3_frames
 from recorder.sound.notes import Notes, read_notes
 from recorder.sound.ogg_pages import damaged_inside

@@ -7,13 +7,17 @@ begins anew at any of them; what lies between is known to the sample. Format: RF
 from __future__ import annotations
 
 import mmap
+import os
 from bisect import bisect_right
+from collections.abc import Iterator
 
 from recorder.sound.patched import Part, PatchedFile
 
 _SYNC = (b"\xff\xf8", b"\xff\xf9")
 """Blocks of one size, numbered; and blocks of any size, whose sample is said."""
 _LONGEST_HEADER = 16
+_TAIL_BYTES = 1 << 18
+"""Some frames of the longest kind."""
 _BLOCK_FRAMES = {1: 192, **{code: 576 << (code - 2) for code in range(2, 6)}}
 _BLOCK_FRAMES |= {code: 256 << (code - 8) for code in range(8, 16)}
 
@@ -25,9 +29,9 @@ class FlacFrames:
         """ValueError when it does not begin as a FLAC file does."""
         self._descriptor = descriptor
         with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
-            self._sound_at, self._fixed_frames = _metadata(data)
+            self._sound_at, fixed_frames = _metadata(data)
             self._size = len(data)
-            found = sorted(self._headers(data))
+            found = sorted(_headers(data, self._sound_at, fixed_frames))
         self.starts = [sample for sample, _ in found]
         """The first sample of each frame; a few of them may be no frames at all."""
         self._places = [place for _, place in found]
@@ -41,16 +45,26 @@ class FlacFrames:
         head: Part = (0, self._sound_at)
         return PatchedFile(self._descriptor, [head, (self._places[number], self._size)])
 
-    def _headers(self, data: mmap.mmap) -> list[tuple[int, int]]:
-        """(first sample, place) of whatever has a frame's header with a right checksum."""
-        found: list[tuple[int, int]] = []
-        for sync in _SYNC:
-            place = self._sound_at - 1
-            while (place := data.find(sync, place + 1)) >= 0:
-                sample = _first_sample(data[place : place + _LONGEST_HEADER], self._fixed_frames)
-                if sample is not None:
-                    found.append((sample, place))
-        return found
+
+def goes_on_after(descriptor: int, size: int, sample: int) -> bool:
+    """Do frames at the end of a FLAC file begin after this sample?
+
+    Two of them that follow each other must: by accident one is soon taken for one.
+    """
+    block_frames = int.from_bytes(os.pread(descriptor, 2, 8), "big")
+    tail = os.pread(descriptor, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+    found = {first for first, _ in _headers(tail, 0, block_frames) if first > sample}
+    return any(first + block_frames in found for first in found)
+
+
+def _headers(data: bytes | mmap.mmap, begin: int, fixed_frames: int) -> Iterator[tuple[int, int]]:
+    """(first sample, place) of whatever has a frame's header with a right checksum."""
+    for sync in _SYNC:
+        place = begin - 1
+        while (place := data.find(sync, place + 1)) >= 0:
+            sample = _first_sample(data[place : place + _LONGEST_HEADER], fixed_frames)
+            if sample is not None:
+                yield sample, place
 
 
 def _metadata(data: mmap.mmap) -> tuple[int, int]:

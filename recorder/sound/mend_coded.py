@@ -1,0 +1,90 @@
+"""Ogg, FLAC and MP3: streams whose end, or whose length, a decoder would not find."""
+
+from __future__ import annotations
+
+import os
+
+from recorder.sound.decoder import bridged
+from recorder.sound.flac_frames import goes_on_after
+from recorder.sound.mended import Mended, unclosed
+from recorder.sound.mp3_frames import Mp3, mp3_frames
+from recorder.sound.ogg_pages import as_last, granule_of, is_last, page_at
+from recorder.sound.patched import PatchedFile
+
+_FLAC_HEADER_BYTES = 42
+_FLAC_LENGTH_AT, _FLAC_LENGTH = 21, (1 << 36) - 1
+"""Where five bytes begin, whose last 36 bits are the number of samples (RFC 9639, 8.2)."""
+_OGG_TAIL_BYTES = 1 << 18
+"""Two pages of the largest size, and more."""
+
+
+def mended_ogg(descriptor: int, size: int) -> Mended | None:
+    """A stream is cut after its last whole page, which is marked as the last."""
+    start = max(0, size - _OGG_TAIL_BYTES)
+    tail = os.pread(descriptor, size - start, start)
+    place = len(tail)
+    while (place := tail.rfind(b"OggS", 0, place)) >= 0:
+        page = page_at(tail, place)
+        if page is None:
+            continue
+        whole = start + place + len(page) == size
+        if whole and is_last(page):
+            return None
+        if granule_of(page) <= 0:
+            continue
+        return Mended(
+            PatchedFile(descriptor, [(0, start + place), as_last(page)]),
+            damage="the stream ends before its last page",
+        )
+    return None
+
+
+def mended_flac(descriptor: int, size: int) -> Mended | None:
+    """Without a length a decoder goes on to the end; with one it stops there."""
+    head = os.pread(descriptor, _FLAC_HEADER_BYTES, 0)
+    if len(head) < _FLAC_HEADER_BYTES:
+        return None
+    promised = int.from_bytes(head[_FLAC_LENGTH_AT : _FLAC_LENGTH_AT + 5], "big") & _FLAC_LENGTH
+    if not promised or not goes_on_after(descriptor, size, promised):
+        return None
+    unknown = bytes([head[_FLAC_LENGTH_AT] & 0xF0, 0, 0, 0, 0])
+    rest = (_FLAC_LENGTH_AT + 5, size)
+    return Mended(
+        PatchedFile(descriptor, [head[:_FLAC_LENGTH_AT] + unknown, rest]),
+        unclosed(f"{promised} samples", "more"),
+    )
+
+
+def mended_mp3(descriptor: int, size: int) -> Mended | None:
+    """With a true count of frames in front, and with silence where bytes are none."""
+    mp3 = mp3_frames(descriptor, size)
+    if mp3 is None:
+        return None
+    missing = sum(count for _, count in mp3.holes)
+    promised, frames = mp3.tagged_frames, mp3.frames + missing
+    damage, repair = _mp3_damage(mp3), ""
+    if promised is not None:
+        if promised >= frames and not damage:
+            return None
+        if promised < frames:
+            repair = unclosed(f"{promised} frames of MP3", frames)
+        elif promised > frames:
+            late_s = (promised - frames) * mp3.first.samples / mp3.first.rate_hz
+            damage += f"; the header promises {late_s:.2f} s more"
+    return Mended(
+        PatchedFile(descriptor, mp3.parts()),
+        repair,
+        damage,
+        silence=mp3.silent_frames * mp3.first.samples,
+    )
+
+
+def _mp3_damage(mp3: Mp3) -> str:
+    words = []
+    if mp3.junk_bytes:
+        words.append(f"its first {mp3.junk_bytes} bytes are no MP3")
+    frame_s = mp3.first.samples / mp3.first.rate_hz
+    if mp3.holes:
+        each = [f"about {n * frame_s:.3g} s at {at * frame_s:.2f} s" for at, n in mp3.holes]
+        words.append(bridged(each))
+    return "; ".join(words)
