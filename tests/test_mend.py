@@ -298,3 +298,19 @@ def test_of_two_wavs_in_one_file_the_first_is_read_and_the_second_named(
     np.testing.assert_array_equal(got, soundfile.read(good, dtype="float32")[0])
     assert sound.damage is not None
     assert "from 8.00 s on it is another WAV" in sound.damage
+
+
+def test_of_two_flacs_in_one_file_the_second_is_named(tmp_path: Path, birdlike: MakeSound) -> None:
+    """Decoders stop after the samples that the first one's header promises."""
+    path = tmp_path / "both.flac"
+    soundfile.write(path, birdlike(8.0), RATE_HZ)
+    whole, content = soundfile.read(path, dtype="float32")[0], path.read_bytes()
+    assert read_all(path)[0].damage is None
+    path.write_bytes(content * 2)
+    sound, got = read_all(path)
+    np.testing.assert_array_equal(got, whole)
+    assert sound.damage is not None
+    assert (
+        f"from 8.00 s on it is another FLAC, which is not read: cut the file after {len(content)}"
+        in (sound.damage)
+    )

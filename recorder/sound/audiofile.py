@@ -57,6 +57,8 @@ _STEP_FRAMES = 4096
 """Decoded at once: where decoding stops, no more than this is lost."""
 _PLAIN_STEP_FRAMES = 32_768
 """Where nothing is decoded, nothing can stop: fewer calls."""
+_READ_AHEAD_BYTES = 1 << 16
+"""More than libsndfile reads of a FLAC beyond what it decodes."""
 _UNKNOWN_FRAMES = 1 << 40
 """libsndfile says 2**63 - 1 for a stream whose length it cannot tell."""
 
@@ -184,6 +186,8 @@ class AudioFile:
             yield self._clean(piece)
         if self._holes:
             self._damaged(bridged(self._holes))
+        elif self._sound.format == "FLAC" and not self.damage:
+            self._behind_the_end()
         if "lacks an end-of-stream bit" in self._log:
             self._damaged("the stream ends before its last page")
         if self.frames is not None and self.frames_read < self.frames:
@@ -195,6 +199,20 @@ class AudioFile:
                     f"; if some are missing before its end, times are up to {missing_s:.2f} s early"
                 )
             self._damaged(short)
+
+    def _behind_the_end(self) -> None:
+        """A decoder stops after the last sample that the header speaks of, whatever follows."""
+        read_until = os.lseek(self._descriptor, 0, os.SEEK_CUR)
+        start = max(0, read_until - _READ_AHEAD_BYTES)
+        near = os.pread(self._descriptor, 2 * _READ_AHEAD_BYTES, start)
+        # The file itself begins with the same word.
+        at = near.find(b"fLaC", 1 if start == 0 else 0)
+        if at >= 0:
+            here_s = self.frames_read / self.sample_rate_hz
+            self._damaged(
+                f"from {here_s:.2f} s on it is another FLAC, which is not read: cut the file after "
+                f"{start + at} bytes"
+            )
 
     def _next_stretch(self) -> Generator[Samples, None, bool]:
         """On to what is whole behind a damaged part of an Ogg stream; False when nothing is."""
