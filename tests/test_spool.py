@@ -19,6 +19,7 @@ from recorder.keep.spool import (
     SpoolFull,
     SpoolGap,
     remove_runs,
+    remove_torn,
     runs_left,
 )
 
@@ -152,4 +153,24 @@ def test_runs_do_not_see_each_other(tmp_path: Path) -> None:
     np.testing.assert_array_equal(spool(where, "2").read(0, 20), sound(500, 20))
     remove_runs(where, ["1"])
     assert runs_left(where) == ["2"]
+    remove_torn(where)
     assert not (tmp_path / "ram" / "torn.spool").exists()
+    assert runs_left(where) == ["2"]
+
+
+def test_a_segment_that_is_begun_while_others_are_removed_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new run hears already when the sound of the run before it goes."""
+    where = folders(tmp_path)
+    spool(where, "1").append(0, sound(0, 10))
+    write = os.pwrite
+
+    def interrupted(*arguments: Any) -> int:
+        remove_runs(where, ["1"])
+        return write(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", interrupted)
+    spool(where, "2").append(0, sound(500, 20))
+    assert runs_left(where) == ["2"]
+    assert spool(where, "2").have(0, 100) == [(0, 20)]

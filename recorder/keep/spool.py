@@ -268,29 +268,49 @@ def runs_left(folders: Sequence[SpoolFolder]) -> list[str]:
 
 
 def remove_runs(folders: Sequence[SpoolFolder], run_ids: Iterable[str]) -> None:
-    """Delete the sound of these runs, and segments that are no more than a torn header."""
+    """Delete the sound of these runs. A segment without a header stays: it may have been begun by
+    another thread just now."""
     gone = set(run_ids)
     for path in _segment_files(folders):
         header = _read_header(path)
-        if header is None or header[4] in gone:
+        if header is not None and header[4] in gone:
             path.unlink(missing_ok=True)
+
+
+def remove_torn(folders: Sequence[SpoolFolder]) -> None:
+    """Delete segments whose writer died before their header was whole; while nobody writes any.
+
+    What cannot be read at the moment stays.
+    """
+    for path in _segment_files(folders):
+        with suppress(OSError):
+            if _header_of(path) is None:
+                path.unlink()
 
 
 def _segment_files(folders: Sequence[SpoolFolder]) -> list[Path]:
     return [path for folder in folders for path in sorted(folder.path.glob(f"*{_SUFFIX}"))]
 
 
-def _read_header(path: Path) -> tuple[int, int, int, str, str] | None:
-    """(first frame, rate, channels, dtype, run id) of a segment; None when it is none."""
+_Header = tuple[int, int, int, str, str]
+"""First frame, rate, channels, dtype, run id."""
+
+
+def _read_header(path: Path) -> _Header | None:
+    """Of a segment; None when it is none, or cannot be read."""
     try:
-        with path.open("rb") as stream:
-            fixed = stream.read(_FIXED.size)
-            if len(fixed) < _FIXED.size:
-                return None
-            magic, rate_hz, channels, first, dtype, length = _FIXED.unpack(fixed)
-            run_id = stream.read(length)
+        return _header_of(path)
     except OSError:
         return None
+
+
+def _header_of(path: Path) -> _Header | None:
+    with path.open("rb") as stream:
+        fixed = stream.read(_FIXED.size)
+        if len(fixed) < _FIXED.size:
+            return None
+        magic, rate_hz, channels, first, dtype, length = _FIXED.unpack(fixed)
+        run_id = stream.read(length)
     if magic != _MAGIC or len(run_id) < length:
         return None
     return (

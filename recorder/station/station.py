@@ -11,7 +11,7 @@ from recorder.detect.models import Model
 from recorder.detect.voice import voice_detector
 from recorder.errors import AudioDeviceError
 from recorder.keep.ledger import Ledger
-from recorder.keep.spool import Spool
+from recorder.keep.spool import Spool, remove_torn
 from recorder.keep.station_log import StationLog
 from recorder.notify import Notifier
 from recorder.sound.clock import Clock, utc_text
@@ -71,6 +71,7 @@ class Station:
         self._folders = spool_folders(
             options.out, round(options.min_free_mb * 1e6), round(options.spool_ram_mb * 1e6)
         )
+        remove_torn(self._folders)
         self._notifier = Notifier()
         self._watch = Watch(log, view, self._notifier)
         self._stop, self._expects = stop, expects
