@@ -44,7 +44,8 @@ for line in sys.stdin:
         print(time.clock_gettime(time.CLOCK_BOOTTIME), flush=True)' > /proof/opened &
 sleep 1
 note hang_at_boottime_s "$(boottime)"
-kill -STOP "$pid"
+# Process 0 would be this script itself.
+[ "$pid" != 0 ] && kill -STOP "$pid"
 waited=0
 while [ "$(systemctl show -P MainPID birdrec.service)" = "$pid" ] && [ "$waited" -lt 90 ]; do
     sleep 1
