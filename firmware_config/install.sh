@@ -70,7 +70,7 @@ install_birdrec() {
         run "$new/bin/pip" install -q --disable-pip-version-check --no-index --find-links "$wheels" birdrec
     else
         run "$new/bin/pip" install -q --disable-pip-version-check "$here/.."
-    fi || { rm -rf "$new"; fail "pip could not install birdrec (see above); nothing was changed"; }
+    fi || { rm -rf "$new"; rmdir "$root" 2> /dev/null || :; fail "pip could not install birdrec (see above); nothing was changed"; }
     run ln -sfn "$new" "$root/current.new"
     run mv -T "$root/current.new" "$root/current"
     [ "$dry" = 1 ] && return 0
