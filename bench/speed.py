@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from export.bench import processor
 from train.synth import rain, wind
 
 RATE_HZ = 32_000
@@ -94,12 +95,6 @@ def packages_mb() -> float:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--runs", type=int, default=5)
@@ -112,7 +107,7 @@ def main() -> None:
         make_wav(short, 3)
         results = {
             "date": datetime.date.today().isoformat(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, {_processor()}",
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores, {processor()}",
             "load_before": os.getloadavg()[0],
             "command": " ".join(sys.argv),
             "openblas_kernels": os.environ.get("OPENBLAS_CORETYPE", "its own choice"),

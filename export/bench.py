@@ -56,7 +56,7 @@ def run_bench(folders: list[Path], runs: int = 40) -> Report:
                 rows.append(pool.submit(_measure, folder, precision, runs).result())
     return {
         "date": date.today().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {_processor()}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {processor()}",
         "runs": runs,
         "unit": "ms of CPU for 5 s of sound, one thread: the least, and the median",
         "models": rows,
@@ -159,7 +159,8 @@ def _scan_s(networks: Networks, minute: Floats) -> float:
     return time.process_time() - began
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Its name, as Linux says it."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:

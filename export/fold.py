@@ -16,9 +16,8 @@ def fold_means(model: onnx.ModelProto) -> int:
 
     Only where no pixel is left over: at the edge of an odd picture the mean is of fewer.
     """
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    rows = {entry.name: entry.type.tensor_type.shape for entry in graph.value_info}
-    graph = model.graph
+    graph, inferred = model.graph, onnx.shape_inference.infer_shapes(model).graph
+    rows = {entry.name: entry.type.tensor_type.shape for entry in inferred.value_info}
     weights = {entry.name: entry for entry in graph.initializer}
     made_by = {name: node for node in graph.node for name in node.output}
     readers = [name for node in graph.node for name in node.input]

@@ -314,3 +314,14 @@ def test_of_two_flacs_in_one_file_the_second_is_named(tmp_path: Path, birdlike: 
         f"from 8.00 s on it is another FLAC, which is not read: cut the file after {len(content)}"
         in (sound.damage)
     )
+
+
+def test_a_tag_before_a_short_flac_makes_it_no_second_one(
+    tmp_path: Path, birdlike: MakeSound
+) -> None:
+    path = tmp_path / "a.flac"
+    soundfile.write(path, 0.001 * birdlike(1.0), RATE_HZ)
+    path.write_bytes(b"ID3\x03\0\0\0\0\x02\x00" + bytes(256) + path.read_bytes())
+    sound, got = read_all(path)
+    assert len(got) == RATE_HZ
+    assert sound.damage is None

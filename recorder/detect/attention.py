@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 
 SMALLEST_EXPONENT = np.float32(-50.0)
 """e^-50 adds nothing to a sum of floats, and less than 1e-38 takes a processor 100 times longer."""
-LARGEST_EXPONENT = np.float32(62.0)
+_LARGEST_EXPONENT = np.float32(62.0)
 """Where there is more, a sum is made again; e^62 of large values is far from the largest float."""
 _SMALLEST_SUM, _LARGEST_SUM = np.float32(1e-7), np.float32(math.exp(60.0))
 """Of a query's terms as they are: ten minutes of e^-50 are nothing beside the one, and the sums of
@@ -88,7 +88,7 @@ def _sums(query: Floats, across: Floats, summed: Floats) -> Floats:
 
 def _exponentials(scores: Floats) -> Floats:
     """e^scores, in place; what adds nothing, or is too large for a float, is brought into range."""
-    return np.exp(np.clip(scores, SMALLEST_EXPONENT, LARGEST_EXPONENT, out=scores), out=scores)
+    return np.exp(np.clip(scores, SMALLEST_EXPONENT, _LARGEST_EXPONENT, out=scores), out=scores)
 
 
 def joined(block: AttentionWeights, tokens: Floats, mixed: Floats) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -59,6 +60,10 @@ _PLAIN_STEP_FRAMES = 32_768
 """Where nothing is decoded, nothing can stop: fewer calls."""
 _READ_AHEAD_BYTES = 1 << 16
 """More than libsndfile reads of a FLAC beyond what it decodes."""
+_TAG_BYTES = 1 << 20
+"""Of what may stand before a FLAC (ID3, with a picture)."""
+_FLAC_BEGINS = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+"""With the block that must come first, whose length is always the same."""
 _UNKNOWN_FRAMES = 1 << 40
 """libsndfile says 2**63 - 1 for a stream whose length it cannot tell."""
 
@@ -101,6 +106,7 @@ class AudioFile:
             self.frames = mend.promised
         elif self.frames is not None:
             self.frames = promised(self.frames, self._log)
+        self._as_it_is = mend is None
         self.frames_read = 0
         self.frames_bridged = 0 if mend is None else mend.silence
         self._holes: list[str] = []
@@ -186,14 +192,14 @@ class AudioFile:
             yield self._clean(piece)
         if self._holes:
             self._damaged(bridged(self._holes))
-        elif self._sound.format == "FLAC" and not self.damage:
+        elif self._sound.format == "FLAC" and self._as_it_is and not self.damage:
             self._behind_the_end()
         if "lacks an end-of-stream bit" in self._log:
             self._damaged("the stream ends before its last page")
         if self.frames is not None and self.frames_read < self.frames:
             short = f"the header promises {self.frames} samples, {self.frames_read} are there"
-            uncounted = mp3_frames(self._descriptor, self._bytes) is None
-            if self._sound.format in _NO_PLACES and self.damage is None and uncounted:
+            no_places = self._sound.format in _NO_PLACES and self.damage is None
+            if no_places and mp3_frames(self._descriptor, self._bytes) is None:
                 missing_s = (self.frames - self.frames_read) / self.sample_rate_hz
                 short += (
                     f"; if some are missing before its end, times are up to {missing_s:.2f} s early"
@@ -202,16 +208,16 @@ class AudioFile:
 
     def _behind_the_end(self) -> None:
         """A decoder stops after the last sample that the header speaks of, whatever follows."""
+        own = _FLAC_BEGINS.search(os.pread(self._descriptor, _TAG_BYTES, 0))
         read_until = os.lseek(self._descriptor, 0, os.SEEK_CUR)
         start = max(0, read_until - _READ_AHEAD_BYTES)
         near = os.pread(self._descriptor, 2 * _READ_AHEAD_BYTES, start)
-        # The file itself begins with the same word.
-        at = near.find(b"fLaC", 1 if start == 0 else 0)
-        if at >= 0:
+        places = [start + one.start() for one in _FLAC_BEGINS.finditer(near)]
+        if own is not None and places and places[-1] > own.start():
             here_s = self.frames_read / self.sample_rate_hz
             self._damaged(
                 f"from {here_s:.2f} s on it is another FLAC, which is not read: cut the file after "
-                f"{start + at} bytes"
+                f"{places[-1]} bytes"
             )
 
     def _next_stretch(self) -> Generator[Samples, None, bool]:

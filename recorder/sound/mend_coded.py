@@ -66,8 +66,9 @@ def mended_mp3(descriptor: int, size: int) -> Mended | None:
     if promised is not None:
         if promised >= frames and not damage:
             return None
-        if promised < frames:
-            repair = unclosed(f"{promised} frames of MP3", frames)
+        if promised < mp3.frames:
+            # Of those that are there: how many a hole had is reckoned.
+            repair = unclosed(f"{promised} frames of MP3", mp3.frames)
         elif promised > frames:
             late_s = (promised - frames) * mp3.first.samples / mp3.first.rate_hz
             damage += f"; the header promises {late_s:.2f} s more"
