@@ -258,6 +258,12 @@ def test_ogg_streams_behind_each_other_are_all_read(
     sound, got = read_all(chain)
     np.testing.assert_array_equal(got, np.concatenate(sounds))
     assert (sound.damage, sound.repair) == (None, "")
+    damaged = bytearray(chain.read_bytes())
+    damaged[len(damaged) * 3 // 4] ^= 0xFF
+    chain.write_bytes(damaged)
+    damage = read_all(chain)[0].damage
+    assert damage is not None
+    assert "with damaged pages: times behind them may be early" in damage
 
 
 def test_an_ogg_stream_of_another_rate_behind_the_first_is_named(

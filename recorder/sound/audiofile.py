@@ -88,7 +88,8 @@ class AudioFile:
         self._ogg = damaged_inside(self._descriptor, self._bytes)
         self._stretch = 0
         if self._ogg is not None:
-            mend = Mended(self._ogg.stretches[0].file, damage=mend.damage if mend else "")
+            damage = self._ogg.damage or (mend.damage if mend else "")
+            mend = Mended(self._ogg.stretches[0].file, damage=damage)
         try:
             # By descriptor, not by name: names need not be UTF-8.
             self._sound = Forwards(self._descriptor if mend is None else mend.file, closefd=False)

@@ -57,6 +57,8 @@ class OggStream:
     """Samples at 48 kHz that an Opus stream begins with and that are no sound; None for Vorbis."""
     chained: bool = False
     """Each stretch is a recording of its own, and begins where the one before it ends."""
+    damage: str = ""
+    """Of such recordings: decoders leave out what is damaged without a word."""
 
     def frames(self, rate_hz: int) -> int | None:
         """Of the whole recording, what is damaged included, at the decoder's rate; None where only
@@ -138,17 +140,24 @@ def _chain(descriptor: int, size: int) -> OggStream | None:
     """None where streams begin beside each other."""
     starts: list[int] = []
     before: Page | None = None
+    missing = False
     for page in whole_pages(descriptor, size):
         if page.begins:
             if before is not None and before.begins:
                 return None
             starts.append(page.start)
+        elif before is not None:
+            missing |= page.number != before.number + 1
+        missing |= before is not None and page.start != before.stop
         before = page
     links = [
         Stretch(PatchedFile(descriptor, [(start, stop)]), 0)
         for start, stop in pairwise([*starts, size])
     ]
-    return OggStream(links, None, chained=True)
+    words = (
+        "several Ogg streams behind each other, with damaged pages: times behind them may be early"
+    )
+    return OggStream(links, None, chained=True, damage=words if missing else "")
 
 
 @dataclass
