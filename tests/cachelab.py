@@ -18,7 +18,7 @@ from train.cache import ClipCache
 from train.data import Loaded, Noise, Recording, load_recordings
 from train.dataset import Clip
 from train.hand_labels import HandLabel
-from train.scenes import Scene, SceneConfig, SceneMaker
+from train.scenes import SceneConfig, SceneMaker
 
 MEL = MelConfig()
 GB = 1e9
@@ -94,15 +94,21 @@ def scene_maker(recordings: list[Recording]) -> SceneMaker:
     )
 
 
-def make_scenes(recordings: list[Recording]) -> list[Scene]:
+def make_scenes(recordings: list[Recording]) -> list[dict[str, Any]]:
     maker = scene_maker(recordings)
-    return [maker.make(np.random.default_rng(seed), 1 + seed % 2) for seed in range(12)]
+    return [heard_scene(maker, seed) for seed in range(12)]
 
 
-def assert_same_scenes(made: list[Scene], wanted: list[Scene]) -> None:
+def heard_scene(maker: SceneMaker, seed: int) -> dict[str, Any]:
+    """What a scene is, and how it sounds."""
+    scene = maker.make(np.random.default_rng(seed), 1 + seed % 2)
+    return {**vars(scene), "samples": maker.render(scene)}
+
+
+def assert_same_scenes(made: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:
     for one, other in zip(made, wanted, strict=True):
-        for name, value in vars(other).items():
-            np.testing.assert_array_equal(getattr(one, name), value, err_msg=name)
+        for name, value in other.items():
+            np.testing.assert_array_equal(one[name], value, err_msg=name)
 
 
 def assert_same(made: Recording, wanted: Recording) -> None:

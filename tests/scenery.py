@@ -55,7 +55,7 @@ def scene_maker(
     not_birds: frozenset[str] = frozenset(),
     noise_may_hold_birds: bool = False,
 ) -> SceneMaker:
-    pool = beds._coloured_noise()
+    pool = beds.coloured_noise()
     noise = [Noise((3000 * pool[2][:50_000]).astype(np.int16), noise_may_hold_birds)]
     labels = [label for label in LABELS if any(r.clip.label == label for r in recordings)]
     labels += [
@@ -82,9 +82,14 @@ def scene_of(maker: SceneMaker, seed: int, chunks: int) -> Scene:
     return maker.make(np.random.default_rng(seed), chunks)
 
 
-def tone_s(scene: Scene, chunks: int) -> NDArray[np.float64]:
+def sound_of(maker: SceneMaker, seed: int, chunks: int) -> NDArray[np.float32]:
+    """How the scene sounds that a seed decides."""
+    return maker.render(scene_of(maker, seed, chunks))
+
+
+def tone_s(samples: NDArray[np.float32], chunks: int) -> NDArray[np.float64]:
     """Seconds of tone in each chunk: 10-ms blocks with more than half of their power in it."""
-    samples = scene.samples[: chunks * CHUNK_SAMPLES].astype(np.float64)
+    samples = samples[: chunks * CHUNK_SAMPLES].astype(np.float64)
     turn = np.exp(-2j * np.pi * TONE_HZ * np.arange(len(samples)) / SAMPLE_RATE_HZ)
     tone = 2.0 * np.abs((samples * turn).reshape(-1, 320).mean(axis=1)) ** 2
     heard = tone > 0.5 * np.square(samples).reshape(-1, 320).mean(axis=1)

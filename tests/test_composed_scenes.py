@@ -20,7 +20,8 @@ from scenery import (
 )
 
 from recorder.detect.mel import CHUNK_SAMPLES, SAMPLE_RATE_HZ
-from train.cuts import Stretch, loud_frame
+from train.cuts import loud_frame
+from train.scenes import Stretch
 
 
 @settings(deadline=None, max_examples=40)
@@ -28,7 +29,11 @@ from train.cuts import Stretch, loud_frame
 def test_a_composed_scene_says_yes_only_where_the_burst_lies(seed: int, chunks: int) -> None:
     maker = scene_maker(COMPOSED, burst_recording("burst", 12.0, (4.0, 5.0)))
     scene = scene_of(maker, seed, chunks)
-    seconds, target, known = tone_s(scene, chunks), scene.target[:, 0], scene.known[:, 0]
+    seconds, target, known = (
+        tone_s(maker.render(scene), chunks),
+        scene.target[:, 0],
+        scene.known[:, 0],
+    )
     assert not scene.weak
     assert set(np.unique(target)) <= {0.0, 1.0}
     assert set(np.unique(known)) <= {0.0, 1.0}
@@ -53,10 +58,9 @@ def test_a_marginal_touch_is_unknown_neither_yes_nor_no() -> None:
     maker = scene_maker(COMPOSED, burst_recording("burst", 12.0, (4.0, 5.0)))
     stretch = Stretch(
         burst_recording("burst", 2.0, (0.0, 2.0)),
-        np.zeros(2 * SAMPLE_RATE_HZ, np.float32),
+        2 * SAMPLE_RATE_HZ,
         _loudness(204),
         begin=0,
-        speed=1.0,
     )
     target, known = np.zeros((3, 1), np.float32), np.ones((3, 1), np.float32)
     # 204 frames, the first 204 - 5 of them in chunk 0 and 5 in chunk 1.
@@ -69,10 +73,9 @@ def test_a_marginal_touch_does_not_take_a_certain_call_back() -> None:
     maker = scene_maker(COMPOSED, burst_recording("burst", 12.0, (4.0, 5.0)))
     stretch = Stretch(
         burst_recording("burst", 1.0, (0.0, 1.0)),
-        np.zeros(SAMPLE_RATE_HZ, np.float32),
+        SAMPLE_RATE_HZ,
         _loudness(0, 102),
         begin=0,
-        speed=1.0,
     )
     target, known = np.ones((2, 1), np.float32), np.ones((2, 1), np.float32)
     maker._label(target, known, stretch, 0)
@@ -98,7 +101,7 @@ def test_a_recording_without_a_loud_frame_is_still_cut_inside() -> None:
     recording = burst_recording("burst", 3.0, (9.0, 9.0))
     maker = scene_maker(COMPOSED, recording)
     stretch = maker._stretch(np.random.default_rng(0), recording, CHUNK_SAMPLES)
-    assert len(stretch.samples) <= 3 * SAMPLE_RATE_HZ
+    assert stretch.size <= 3 * SAMPLE_RATE_HZ
     assert not stretch.loudness.any()
 
 
@@ -114,8 +117,9 @@ def test_loudness_follows_a_call_that_is_played_faster_or_slower(
     maker = scene_maker(config, recording)
     monkeypatch.setattr("train.vary._drawn_speed", lambda *_: speed)
     stretch = maker._stretch(np.random.default_rng(0), recording, 8 * SAMPLE_RATE_HZ)
-    assert stretch.speed == speed
-    power = np.square(stretch.samples[: len(stretch.loudness) * 625 // 2])
+    assert stretch.variation.speed == speed
+    samples = maker._renderer.layer(stretch.layer(0, 1.0, 0))
+    power = np.square(samples[: len(stretch.loudness) * 625 // 2])
     sounds = np.flatnonzero(power > 0.1 * power.max()) / SAMPLE_RATE_HZ
     loud = np.flatnonzero(stretch.loudness > 0.5) * 312.5 / SAMPLE_RATE_HZ
     begin_s = stretch.begin / SAMPLE_RATE_HZ

@@ -98,7 +98,7 @@ def test_the_step_is_that_of_the_mean_of_both_gradients(lab: Path, together: Pat
     net.to(memory_format=torch.channels_last)
     objective = Objective(net, CONFIG, mel)
     for rank in (0, 1):
-        batch = SceneBatches(maker, CONFIG, rank, 2)[0]
+        batch, _ = SceneBatches(maker, CONFIG, rank, 2)[0]
         assert len(batch.samples) == 2
         torch.manual_seed(CONFIG.seed + rank)
         (objective(batch, rank) / 2).backward()
@@ -117,7 +117,7 @@ def test_the_step_is_that_of_the_mean_of_both_gradients(lab: Path, together: Pat
 
 def test_both_make_other_scenes_and_as_many_as_one_would(lab: Path) -> None:
     maker = _maker(lab)
-    first, second = (SceneBatches(maker, CONFIG, rank, 2)[0] for rank in (0, 1))
+    first, second = (SceneBatches(maker, CONFIG, rank, 2)[0][0] for rank in (0, 1))
     assert len(first.samples) + len(second.samples) == CONFIG.batch_chunks
     assert not np.array_equal(first.samples.numpy(), second.samples.numpy())
 

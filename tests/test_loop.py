@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,12 @@ from recorder.detect.mel import MelConfig, samples_needed
 from recorder.errors import ConfigError, UsageError
 from train import loop
 from train.checkpoint import WeightAverage
+from train.data import Recording
+from train.dataset import Clip
 from train.loop import SceneBatches, fit
 from train.nets import new_net
 from train.objective import Batch, Objective, precision
+from train.render_torch import TorchRenderer
 from train.scenes import Scene
 
 CONFIG = replace(
@@ -240,21 +244,59 @@ def test_the_two_precisions_start_with_almost_the_same_loss() -> None:
 def test_a_batch_depends_on_its_number_and_the_seed_alone() -> None:
     class Maker:
         def make(self, rng: np.random.Generator, chunks: int) -> Any:
-            samples = rng.standard_normal(samples_needed(16 * chunks, MelConfig()), np.float32)
             rows, tokens = np.zeros((chunks, 2), np.float32), np.zeros((16 * chunks, 2), np.float32)
-            return Scene(samples, rows, rows, False, tokens, tokens)
+            return Scene(rng, rows, rows, False, tokens, tokens)  # type: ignore[arg-type]
+
+        def render(self, scene: Scene) -> Any:
+            length = samples_needed(len(scene.token_target), MelConfig())
+            return scene.draft.standard_normal(length, np.float32)  # type: ignore[attr-defined]
 
     config = replace(CONFIG, scene_chunks=(1, 2, 4), scene_chances=(0.5, 0.25, 0.25), steps=20)
     batches: Any = SceneBatches(Maker(), config)  # type: ignore[arg-type]
-    backwards = [batches[step] for step in reversed(range(20))][::-1]
+    backwards = [batches[step][0] for step in reversed(range(20))][::-1]
     for step in range(20):
-        samples, target, _, weak, *_ = batches[step]
+        samples, target, _, weak, *_ = batches[step][0]
         torch.testing.assert_close(samples, backwards[step][0])
         assert target.shape[0] * target.shape[1] == config.batch_chunks
         assert weak.dtype == torch.bool
     assert {batch[1].shape[1] for batch in backwards} == {1, 2, 4}
     other: Any = SceneBatches(Maker(), replace(config, seed=2))  # type: ignore[arg-type]
-    assert not torch.equal(other[0][0].flatten()[:99], backwards[0][0].flatten()[:99])
+    assert not torch.equal(other[0][0][0].flatten()[:99], backwards[0][0].flatten()[:99])
+
+
+def test_a_net_learns_the_same_from_scenes_that_a_gpu_makes(
+    lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here on a CPU; nothing is played faster, which the two renderers do a little differently."""
+    unvaried = replace(CONFIG.scenes, vary=replace(CONFIG.scenes.vary, speed_chance=0.0))
+    config = replace(CONFIG, scenes=unvaried, precision="float32")
+    losses: list[float] = []
+    learn = loop._learn
+    monkeypatch.setattr(loop, "_learn", lambda *given: losses.append(learn(*given)) or losses[-1])
+    fit(config, lab / "toy.toml", tmp_path / "cpu")
+    monkeypatch.setattr(
+        loop,
+        "_renderer",
+        lambda made, device, _: TorchRenderer(made.recordings, made.noise, device),
+    )
+    fit(config, lab / "toy.toml", tmp_path / "gpu")
+    assert len(losses) == 8
+    assert len(set(losses[:4])) == 4
+    np.testing.assert_allclose(losses[4:], losses[:4], rtol=1e-3)
+
+
+def test_scenes_are_made_by_the_cpu_where_recordings_do_not_fit_on_the_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    second = np.zeros(32_000, np.int16)
+    recording = Recording(Clip(Path("a.ogg"), "a"), second, np.zeros(102, np.float32), second)
+    material: Any = SimpleNamespace(recordings=[recording], noise=[])
+    said: list[str] = []
+    assert loop._renderer(material, torch.device("cpu"), said.append) is None
+    assert not said
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (400_000, 1_000_000))
+    assert loop._renderer(material, torch.device("cuda"), said.append) is None
+    assert "slower" in said[0]
 
 
 def test_the_learning_rate_rises_then_falls_to_nothing() -> None:

@@ -138,6 +138,8 @@ def test_two_trainings_beside_each_other_give_the_same_nets(
 
 
 def test_words_that_are_in_no_row_are_refused(setting: Setting) -> None:
+    with pytest.raises(UsageError, match="no row holds ResNe"):
+        reproduce(setting, ["ResNe"], print)
     with pytest.raises(UsageError, match="no row holds step 7; the rows are: classifier, sec"):
         reproduce(setting, ["step 7"], print)
 

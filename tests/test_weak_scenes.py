@@ -16,11 +16,11 @@ from scenery import (
     burst_recording,
     scene_maker,
     scene_of,
+    sound_of,
 )
 
 from recorder.detect.mel import SAMPLE_RATE_HZ, samples_needed
 from train.cuts import smart_crop
-from train.scenes import Scene
 
 
 @settings(deadline=None, max_examples=30)
@@ -104,7 +104,7 @@ def test_a_short_clip_in_a_long_scene_is_as_far_above_the_bed_as_a_long_one(seed
         vary=UNVARIED,
     )
     short, long = (
-        _quarters(scene_of(scene_maker(config, burst_recording("burst", s, (0.0, s))), seed, 12))
+        _quarters(sound_of(scene_maker(config, burst_recording("burst", s, (0.0, s))), seed, 12))
         for s in (1.0, 70.0)
     )
     # A second of 60 is the clip: the median is the bed alone.
@@ -112,7 +112,7 @@ def test_a_short_clip_in_a_long_scene_is_as_far_above_the_bed_as_a_long_one(seed
     assert short.max() == pytest.approx(np.median(long), rel=0.1)
 
 
-def _quarters(scene: Scene) -> NDArray[np.float64]:
+def _quarters(sound: NDArray[np.float32]) -> NDArray[np.float64]:
     """The power of each quarter of a second."""
-    samples = scene.samples[: 240 * SAMPLE_RATE_HZ // 4].astype(np.float64)
+    samples = sound[: 240 * SAMPLE_RATE_HZ // 4].astype(np.float64)
     return np.asarray(np.square(samples).reshape(240, -1).mean(axis=1))

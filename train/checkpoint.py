@@ -39,12 +39,11 @@ class WeightAverage:
         """Blend in the current weights; young averages forget faster, so that noise drops out."""
         self.updates += 1
         keep = min(self._decay, self.updates / (self.updates + 10))
-        for kept, new in zip(
-            self.net.state_dict().values(), net.state_dict().values(), strict=True
-        ):
-            if kept.dtype.is_floating_point:
-                kept.lerp_(new, 1.0 - keep)
-            else:
+        pairs = list(zip(self.net.state_dict().values(), net.state_dict().values(), strict=True))
+        blended = [pair for pair in pairs if pair[0].dtype.is_floating_point]
+        torch._foreach_lerp_([kept for kept, _ in blended], [new for _, new in blended], 1.0 - keep)
+        for kept, new in pairs:
+            if not kept.dtype.is_floating_point:
                 kept.copy_(new)
 
 

@@ -158,6 +158,9 @@ def reproduce(
         list[str] | None,
         typer.Option(help="Only rows whose title holds this; may be given again."),
     ] = None,
+    large: Annotated[
+        bool, typer.Option("--large", help="Rows of ResNeXt50 and ResNeSt50, too: for a GPU.")
+    ] = False,
 ) -> None:
     """Train and score all rows of the paper's Table 2; the same command goes on where it was.
 
@@ -181,7 +184,7 @@ def reproduce(
         noise_excluded=tuple(exclude_noise or ()),
         jobs=jobs or cores,
     )
-    path = run(setting, row or (), lambda line: typer.echo(line, err=True))
+    path = run(setting, row or (), lambda line: typer.echo(line, err=True), large=large)
     typer.echo(path.read_text(encoding="utf-8") + str(path))
 
 

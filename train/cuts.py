@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
 from recorder.detect.mel import FRAMES_PER_TOKEN, SAMPLE_RATE_HZ, TOKEN_SAMPLES
 from train.data import Recording
 from train.pseudo_targets import call_token
 
-Samples = NDArray[np.float32]
-
 SURE_FRAMES = 10
 """0.1 s of loud frames hold the call; with fewer it is unknown."""
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """A piece of a recording, ready to be placed in a scene."""
-
-    recording: Recording
-    samples: Samples
-    loudness: NDArray[np.float32]  # [frames]
-    begin: int
-    """The sample of the recording that it starts at."""
-    speed: float
-    """How much faster than in the recording it is played."""
 
 
 def loud_frame(rng: np.random.Generator, recording: Recording) -> int:
@@ -77,13 +59,3 @@ def smart_crop(
         if recording.active[first : first + frames].sum() >= SURE_FRAMES:
             break
     return begin
-
-
-def faded(samples: Samples, fade_samples: int = 640) -> Samples:
-    """20 ms ramps, so that the cut itself is not a sound."""
-    ramp = np.linspace(0.0, 1.0, min(fade_samples, len(samples) // 2), dtype=np.float32)
-    if len(ramp):
-        samples = samples.copy()
-        samples[: len(ramp)] *= ramp
-        samples[-len(ramp) :] *= ramp[::-1]
-    return samples

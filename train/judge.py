@@ -101,5 +101,5 @@ def composed_judge(
         known = truth | (scene.known > 0)
         silent = np.asarray(~truth.any(axis=1))
         soundscapes.append(Soundscape(Path(f"composed_{number}"), truth, known, silent))
-        features.append(features_of(scene.samples, _COMPOSED_CHUNKS, mel, model))
+        features.append(features_of(maker.render(scene), _COMPOSED_CHUNKS, mel, model))
     return Judge(soundscapes, features, classes=len(core), any_bird=any_bird)

@@ -13,18 +13,20 @@ from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]
 
-_BLOCK_SAMPLES = 640
+BLOCK_SAMPLES = 640
 """20 ms at 32 kHz."""
-_CEILING = 0.98
+CEILING = 0.98
+EMPHASIS = 0.9
+LOUD_QUANTILE = 0.95
 
 
 def loud_level(samples: Samples) -> float:
     """The level of the loud parts: the 95th percentile over 20-ms blocks, as METHOD.md says."""
     raised = _emphasised(samples)
-    blocks = raised[: len(raised) // _BLOCK_SAMPLES * _BLOCK_SAMPLES].reshape(-1, _BLOCK_SAMPLES)
+    blocks = raised[: len(raised) // BLOCK_SAMPLES * BLOCK_SAMPLES].reshape(-1, BLOCK_SAMPLES)
     if not len(blocks):
         return max(rms(raised), 1e-6)
-    return max(float(np.quantile(np.sqrt(np.square(blocks).mean(axis=1)), 0.95)), 1e-6)
+    return max(float(np.quantile(np.sqrt(np.square(blocks).mean(axis=1)), LOUD_QUANTILE)), 1e-6)
 
 
 def steady_level(samples: Samples) -> float:
@@ -47,9 +49,9 @@ def from_db(level_db: float) -> float:
 def limited(mix: Samples) -> Samples:
     """As a recorder would keep it: never above full scale."""
     peak = float(np.abs(mix).max())
-    return mix if peak <= _CEILING else mix * np.float32(_CEILING / peak)
+    return mix if peak <= CEILING else mix * np.float32(CEILING / peak)
 
 
 def _emphasised(samples: Samples) -> Samples:
     """x[n] - 0.9 x[n - 1]: 20 dB less at 0 Hz, 6 dB more at the top."""
-    return samples[1:] - np.float32(0.9) * samples[:-1]
+    return samples[1:] - np.float32(EMPHASIS) * samples[:-1]

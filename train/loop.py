@@ -38,30 +38,41 @@ from train.material import Material, Say, gather
 from train.nets import Net, new_net, with_pretrained
 from train.objective import Batch, Objective
 from train.optim import Over9000
+from train.render_torch import DraftTable, TorchRenderer, table_of
 from train.scenes import ANY_BIRD, SceneMaker
 from train.teachers import Teachers, read_teachers
 
 _LOG_EVERY = 25
+_SOUND_SHARE = 0.5
+"""Of a GPU's free memory, for decoded recordings."""
 
 
-class SceneBatches(Dataset[Batch]):
+class SceneBatches(Dataset[tuple[Batch, DraftTable | None]]):
     """Batch number `step`, the same for the same seed whatever the worker or the machine.
 
-    A team shares it: each of its processes makes as many scenes, at least one.
+    A team shares it: each of its processes makes as many scenes, at least one. With `drafted` the
+    samples are left out: a GPU makes them of the drafts that come instead.
     """
 
     def __init__(
-        self, maker: SceneMaker, config: TrainConfig, rank: int = 0, size: int = 1
+        self,
+        maker: SceneMaker,
+        config: TrainConfig,
+        rank: int = 0,
+        size: int = 1,
+        *,
+        drafted: bool = False,
     ) -> None:
         self._maker = maker
         self._config = config
         self._rank = rank
         self._size = size
+        self._drafted = drafted
 
     def __len__(self) -> int:
         return self._config.steps
 
-    def __getitem__(self, step: int) -> Batch:
+    def __getitem__(self, step: int) -> tuple[Batch, DraftTable | None]:
         config = self._config
         rng = np.random.default_rng((config.seed, step))
         lengths, chances = config.scene_lengths
@@ -70,14 +81,16 @@ class SceneBatches(Dataset[Batch]):
         if self._size > 1:
             rng = np.random.default_rng((config.seed, step, self._rank))
         scenes = [self._maker.make(rng, chunks) for _ in range(count)]
-        return Batch(
-            torch.from_numpy(np.stack([scene.samples for scene in scenes])),
+        samples = [] if self._drafted else [self._maker.render(scene) for scene in scenes]
+        batch = Batch(
+            torch.from_numpy(np.stack(samples)) if samples else torch.empty(0),
             torch.from_numpy(np.stack([scene.target for scene in scenes])),
             torch.from_numpy(np.stack([scene.known for scene in scenes])),
             torch.tensor([scene.weak for scene in scenes]),
             torch.from_numpy(np.stack([scene.token_target for scene in scenes])),
             torch.from_numpy(np.stack([scene.token_known for scene in scenes])),
         )
+        return batch, table_of([scene.draft for scene in scenes]) if self._drafted else None
 
 
 def fit(config: TrainConfig, config_path: Path, out: Path, *, say: Say = lambda _: None) -> Path:
@@ -131,9 +144,12 @@ def _fit(config: TrainConfig, config_path: Path, out: Path, members: Team, say: 
     if members.writes:
         _write_json(out / "material.json", material.account)
         judge = _judge(config, material, mel)
-    batches = SceneBatches(maker, config, members.rank, members.size)
+    renderer = _renderer(material, members.device, tell)
+    drafted = renderer is not None
+    batches = SceneBatches(maker, config, members.rank, members.size, drafted=drafted)
     started = time.monotonic()
-    for step, batch in _batches(batches, first):
+    for step, (made, drafts) in _batches(batches, first):
+        batch = made._replace(samples=renderer.render(drafts)) if renderer and drafts else made
         loss = _learn(trainee, objective, batch, config, step, members)
         done = step + 1
         if not members.writes:
@@ -199,7 +215,24 @@ def _judge(config: TrainConfig, material: Material, mel: MelConfig) -> Judge | N
     return None
 
 
-def _batches(batches: SceneBatches, first_step: int) -> Iterator[tuple[int, Batch]]:
+def _renderer(material: Material, device: torch.device, say: Say) -> TorchRenderer | None:
+    """What makes scenes on a GPU; None where the workers make them."""
+    if device.type == "cpu":
+        return None
+    needed = TorchRenderer.bytes_of(material.recordings, material.noise)
+    free, _ = torch.cuda.mem_get_info(device)
+    if needed > free * _SOUND_SHARE:
+        say(
+            f"scenes are made by the CPU, which is slower: all recordings would take "
+            f"{needed / 1e9:.1f} GB of the GPU's {free / 1e9:.1f}"
+        )
+        return None
+    return TorchRenderer(material.recordings, material.noise, device)
+
+
+def _batches(
+    batches: SceneBatches, first_step: int
+) -> Iterator[tuple[int, tuple[Batch, DraftTable | None]]]:
     steps = range(first_step, len(batches))
     loader = DataLoader(
         batches,

@@ -92,11 +92,11 @@ class Over9000(Optimizer):
         _refuse_bad([one.grad for _, moved in groups for one in moved])
         for group, moved in groups:
             group["lookahead_step"] += 1
-            is_time = group["lookahead_step"] % group["lookahead_k"] == 0
-            for weights in moved:
-                _advance(weights, self.state[weights], group)
-                if is_time:
-                    _synchronise(weights, self.state[weights], group["lookahead_alpha"])
+            if moved:
+                states = [self.state[one] for one in moved]
+                _advance(moved, states, group)
+                if group["lookahead_step"] % group["lookahead_k"] == 0:
+                    _synchronise(moved, states, group["lookahead_alpha"])
         return loss
 
     @contextmanager
@@ -106,19 +106,20 @@ class Over9000(Optimizer):
         Before the first synchronisation they are the weights themselves. Buffers (batch norm) are
         no parameters and stay. Do not train within: what the weights were comes back at the end.
         """
-        pairs = [(one, state["slow"]) for one, state in self.state.items() if "slow" in state]
-        fast = [(one, one.detach().clone()) for one, _ in pairs]
-        _put(pairs)
+        held = [(one, state["slow"]) for one, state in self.state.items() if "slow" in state]
+        weights, slow = [one for one, _ in held], [values for _, values in held]
+        fast = [one.detach().clone() for one in weights]
+        _put(weights, slow)
         try:
             yield
         finally:
-            _put(fast)
+            _put(weights, fast)
 
 
 @torch.no_grad()
-def _put(pairs: list[tuple[Tensor, Tensor]]) -> None:
-    for weights, values in pairs:
-        weights.copy_(values)
+def _put(weights: list[Tensor], values: list[Tensor]) -> None:
+    if weights:
+        torch._foreach_copy_(weights, values)
 
 
 def _refuse_bad(gradients: list[Tensor]) -> None:
@@ -129,22 +130,41 @@ def _refuse_bad(gradients: list[Tensor]) -> None:
         )
 
 
-def _advance(weights: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-    """RAdam with the trust ratio."""
-    assert weights.grad is not None
-    if not state:
-        state["step"] = 0
-        state["mean"] = torch.zeros_like(weights)
-        state["square"] = torch.zeros_like(weights)
+def _advance(weights: list[Tensor], states: list[dict[str, Any]], group: dict[str, Any]) -> None:
+    """RAdam with the trust ratio, for all parameters of a group at once: on a GPU one kernel for
+    each line instead of one for each parameter."""
+    gradients = [one.grad for one in weights if one.grad is not None]
+    for one, state in zip(weights, states, strict=True):
+        if not state:
+            state["step"] = 0
+            state["mean"] = torch.zeros_like(one)
+            state["square"] = torch.zeros_like(one)
+        state["step"] += 1
     beta1, beta2 = group["betas"]
-    state["step"] += 1
-    mean = state["mean"].lerp_(weights.grad, 1.0 - beta1)
-    square = state["square"].mul_(beta2).addcmul_(weights.grad, weights.grad, value=1.0 - beta2)
-    size = _rectification(state["step"], beta2)
-    direction = mean if size is None else mean / square.sqrt().add_(group["eps"]) * size
-    weights.mul_(1.0 - group["lr"] * group["weight_decay"])
-    change = direction * (-group["lr"] / (1.0 - beta1 ** state["step"]))
-    weights.add_(change * _trust(weights, weights + change))
+    means = [state["mean"] for state in states]
+    squares = [state["square"] for state in states]
+    torch._foreach_lerp_(means, gradients, 1.0 - beta1)
+    torch._foreach_mul_(squares, beta2)
+    torch._foreach_addcmul_(squares, gradients, gradients, 1.0 - beta2)
+    sizes = [_rectification(state["step"], beta2) for state in states]
+    rectified = torch._foreach_sqrt(squares)
+    torch._foreach_add_(rectified, group["eps"])
+    rectified = torch._foreach_div(means, rectified)
+    directions = [
+        mean if size is None else change
+        for mean, change, size in zip(means, rectified, sizes, strict=True)
+    ]
+    torch._foreach_mul_(weights, 1.0 - group["lr"] * group["weight_decay"])
+    changes = torch._foreach_mul(
+        directions,
+        [
+            -group["lr"] / (1.0 - beta1 ** state["step"]) * (1.0 if size is None else size)
+            for state, size in zip(states, sizes, strict=True)
+        ],
+    )
+    trust = _trust(weights, list(torch._foreach_add(weights, changes)))
+    torch._foreach_mul_(changes, trust)
+    torch._foreach_add_(weights, changes)
 
 
 def _rectification(step: int, beta2: float) -> float | None:
@@ -158,14 +178,18 @@ def _rectification(step: int, beta2: float) -> float | None:
     return math.sqrt((1.0 - power) * share)
 
 
-def _trust(weights: Tensor, updated: Tensor) -> Tensor:
-    """q, a scalar; without asking the device for a number."""
-    norm, new_norm = torch.linalg.vector_norm(weights), torch.linalg.vector_norm(updated)
+def _trust(weights: list[Tensor], updated: list[Tensor]) -> list[Tensor]:
+    """q of each, scalars; without asking the device for a number."""
+    norm = torch.stack(torch._foreach_norm(weights))
+    new_norm = torch.stack(torch._foreach_norm(updated))
     ratio = norm.clamp(max=_LARGEST_NORM) / new_norm
-    return torch.where((norm == 0) | (new_norm == 0), torch.ones_like(ratio), ratio)
+    return list(torch.where((norm == 0) | (new_norm == 0), 1.0, ratio).unbind())
 
 
-def _synchronise(weights: Tensor, state: dict[str, Any], alpha: float) -> None:
-    if "slow" not in state:
-        state["slow"] = weights.clone()
-    weights.copy_(state["slow"].lerp_(weights, alpha))
+def _synchronise(weights: list[Tensor], states: list[dict[str, Any]], alpha: float) -> None:
+    for one, state in zip(weights, states, strict=True):
+        if "slow" not in state:
+            state["slow"] = one.clone()
+    slow = [state["slow"] for state in states]
+    torch._foreach_lerp_(slow, weights, alpha)
+    torch._foreach_copy_(weights, slow)

@@ -22,13 +22,14 @@ from recorder.detect.mel import (
     MelConfig,
     samples_needed,
 )
-from train.beds import NoiseBeds
-from train.cuts import SURE_FRAMES, Stretch, call_frame, faded, smart_crop
+from train.beds import BedDraft, NoiseBeds
+from train.cuts import SURE_FRAMES, call_frame, smart_crop
 from train.data import Noise, Recording
+from train.drafts import Draft, Layer, Renderer
 from train.imagined import is_imagined
-from train.levels import from_db, limited, loud_level, steady_level
+from train.levels import from_db
 from train.pseudo_targets import TokenStates, may_call
-from train.vary import VaryConfig, vary
+from train.vary import Variation, VaryConfig, draw_variation
 
 Samples = NDArray[np.float32]
 Floats = NDArray[np.float32]
@@ -78,13 +79,41 @@ class SceneConfig:
 class Scene:
     """One training example of `chunks` 5-s chunks."""
 
-    samples: Samples  # [samples_needed(chunks * 16)]
+    draft: Draft  # of samples_needed(chunks * 16) samples
     target: Floats  # [chunks, classes] in 0..1
     known: Floats  # [chunks, classes]: 0 leaves the pair out of the loss
     weak: bool
     """The label is true of the record, not of each chunk: all rows of `target` are equal."""
     token_target: Floats  # [tokens, classes] in 0..1
     token_known: Floats  # [tokens, classes]: what pseudo labels are sure of
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A piece of a recording, ready to be placed in a scene."""
+
+    recording: Recording
+    size: int
+    """In samples."""
+    loudness: NDArray[np.float32]  # [frames], of each frame as it is played
+    begin: int
+    """The sample of the recording that it starts at."""
+    own_noise: float = 1.0
+    variation: Variation = field(default_factory=Variation)
+
+    def layer(self, number: int, gain: float, place: int) -> Layer:
+        """As the scene has it; `number` is that of the recording."""
+        return Layer(
+            number,
+            self.begin,
+            self.size,
+            self.own_noise,
+            self.variation,
+            faded=True,
+            sounding=(0, self.size),
+            gain=gain,
+            place=place,
+        )
 
 
 class SceneMaker:
@@ -101,14 +130,15 @@ class SceneMaker:
         mel: MelConfig,
         not_birds: frozenset[str] = frozenset(),
     ) -> None:
-        real = [one for one in recordings if not is_imagined(one.clip.label)]
-        self._beds = NoiseBeds(noise, real)
+        self._recordings = recordings
+        self._beds = NoiseBeds(noise, recordings)
+        self._renderer = Renderer(recordings, self._beds)
         self._config = config
         self._mel = mel
         self._index = {label: index for index, label in enumerate(labels)}
         self._birds = [index for label, index in self._index.items() if label not in not_birds]
         self._by_label = {
-            label: [recording for recording in recordings if recording.clip.label == label]
+            label: [number for number, one in enumerate(recordings) if one.clip.label == label]
             for label in labels
         }
         draws = np.array(
@@ -129,6 +159,10 @@ class SceneMaker:
             return self.compose(rng, chunks, _source_count(rng, chunks))
         return self._weak(rng, chunks, length)
 
+    def render(self, scene: Scene) -> Samples:
+        """How it sounds, [samples]."""
+        return self._renderer.render(scene.draft)
+
     def compose(self, rng: np.random.Generator, chunks: int, sources: int) -> Scene:
         """A soundscape of `chunks` chunks in which `sources` individuals call."""
         config = self._config
@@ -136,23 +170,21 @@ class SceneMaker:
         target = np.zeros((chunks, len(self._labels)), np.float32)
         known = np.ones_like(target)
         states = TokenStates(chunks * TOKENS_PER_CHUNK, len(self._labels))
-        mix, bed_level, may_hold_birds = self._bed(rng, length)
+        bed, layers = self._bed(rng, length), []
         for _ in range(sources):
-            recording = self._draw(rng)
+            number = self._draw(rng)
+            recording = self._recordings[number]
             snr_db = rng.uniform(*config.snr_db)
             for _ in range(1 + rng.poisson(chunks * CHUNK_S / 15.0) if chunks > 1 else 1):
                 stretch = self._stretch(rng, recording, length)
-                gain = (
-                    bed_level * from_db(snr_db + rng.uniform(-2, 2)) / loud_level(stretch.samples)
-                )
-                room = length - len(stretch.samples)
-                begin = int(rng.integers(-len(stretch.samples) // 3, room + 1))
-                _add(mix, stretch.samples * np.float32(gain), begin)
+                gain = from_db(snr_db + rng.uniform(-2, 2))
+                begin = int(rng.integers(-stretch.size // 3, length - stretch.size + 1))
+                layers.append(stretch.layer(number, gain, begin))
                 self._label(target, known, stretch, begin)
-                place = slice(begin, begin + len(stretch.samples))
-                source = (stretch.begin, stretch.speed)
+                place = slice(begin, begin + stretch.size)
+                source = (stretch.begin, stretch.variation.speed)
                 states.place(recording, self._columns(recording), source, place)
-        return self._scene(mix, (target, known), states, may_hold_birds, weak=False)
+        return self._scene(Draft(bed, tuple(layers)), (target, known), states, weak=False)
 
     def _weak(self, rng: np.random.Generator, chunks: int, length: int) -> Scene:
         config = self._config
@@ -161,18 +193,32 @@ class SceneMaker:
         states = TokenStates(chunks * TOKENS_PER_CHUNK, len(self._labels))
         share = rng.beta(config.mixup_alpha, config.mixup_alpha)
         gains = (share, 1.0 - share) if rng.random() < config.mixup_chance else (1.0,)
-        mix, bed_level, may_hold_birds = self._bed(rng, length)
-        wanted_level = bed_level * from_db(rng.uniform(*config.weak_snr_db))
+        bed, layers = self._bed(rng, length), []
+        snr = from_db(rng.uniform(*config.weak_snr_db))
         for gain in gains:
-            recording = self._draw(rng)
+            number = self._draw(rng)
+            recording = self._recordings[number]
             own = self._index[recording.clip.label]
             draws = 3 if config.loud_crops else 1
             begin = smart_crop(rng, recording, length, config.edge_crop_share, own, draws)
-            crop = recording.piece(begin, length, own_noise=self._own_share(rng))
-            crop, speed = vary(rng, crop, config.vary)
-            sounding = crop[_sounding(begin, length, len(recording.samples), speed)]
-            mix += crop * np.float32(gain * wanted_level / loud_level(sounding))
-            states.place(recording, self._columns(recording), (begin, speed), slice(0, length))
+            own_noise = self._own_share(rng)
+            variation = draw_variation(rng, config.vary)
+            sounding = _sounding(begin, length, len(recording.samples), variation.speed)
+            layers.append(
+                Layer(
+                    number,
+                    begin,
+                    length,
+                    own_noise,
+                    variation,
+                    faded=False,
+                    sounding=sounding,
+                    gain=gain * snr,
+                    place=0,
+                )
+            )
+            source = (begin, variation.speed)
+            states.place(recording, self._columns(recording), source, slice(0, length))
             if recording.is_nocall(begin, length):
                 continue
             for label in recording.clip.secondary_labels:
@@ -184,23 +230,23 @@ class SceneMaker:
             record[own] = 1.0
         known[record == 1.0] = 1.0
         rows = np.tile(record, (chunks, 1)), np.tile(known, (chunks, 1))
-        return self._scene(mix, rows, states, may_hold_birds, weak=True)
+        return self._scene(Draft(bed, tuple(layers)), rows, states, weak=True)
 
     def _scene(
         self,
-        mix: Samples,
+        draft: Draft,
         rows: tuple[Floats, Floats],
         states: TokenStates,
-        may_hold_birds: bool,
         *,
         weak: bool,
     ) -> Scene:
         target, known = rows
+        may_hold_birds = draft.bed.may_hold_birds
         self._any_bird(target, known, may_hold_birds)
         column = self._index.get(ANY_BIRD)
         if column is not None:
             states.any_bird(column, self._birds, may_hold_birds=may_hold_birds)
-        return Scene(limited(mix), target, known, weak, *states.arrays())
+        return Scene(draft, target, known, weak, *states.arrays())
 
     def _any_bird(self, target: Floats, known: Floats, may_hold_birds: bool) -> None:
         """Fill the column of ANY_BIRD from the others: yes where any bird is, no where all are
@@ -213,22 +259,21 @@ class SceneMaker:
         target[:, column] = present
         known[:, column] = np.where((present > 0) | sure_absent, 1.0, 0.0)
 
-    def _draw(self, rng: np.random.Generator) -> Recording:
+    def _draw(self, rng: np.random.Generator) -> int:
+        """The number of a recording."""
         label = self._labels[int(rng.choice(len(self._labels), p=self._chances))]
-        recordings = self._by_label[label]
-        return recordings[int(rng.integers(len(recordings)))]
+        numbers = self._by_label[label]
+        return numbers[int(rng.integers(len(numbers)))]
 
-    def _bed(self, rng: np.random.Generator, length: int) -> tuple[Samples, float, bool]:
-        """A noise bed, its level as `loud_level` would weigh it, and whether it may hold birds."""
+    def _bed(self, rng: np.random.Generator, length: int) -> BedDraft:
         config = self._config
-        bed, unsure = self._beds.draw(
+        return self._beds.draw(
             rng,
             length,
             level=from_db(rng.uniform(*config.bed_dbfs)),
             recorded_chance=config.bed_chance,
             own_chance=config.own_noise_chance,
         )
-        return bed, steady_level(bed), unsure
 
     def _own_share(self, rng: np.random.Generator) -> float:
         """How much of a source's own noise stays in it: all of it, or less."""
@@ -250,8 +295,9 @@ class SceneMaker:
         begin -= int(rng.uniform(0.1, 0.9) * size)
         begin = int(np.clip(begin, 0, len(recording.samples) - size))
         first = begin * FRAMES_PER_TOKEN // TOKEN_SAMPLES
-        raw = recording.piece(begin, size, own_noise=self._own_share(rng))
-        varied, speed = vary(rng, raw, self._config.vary)
+        own_noise = self._own_share(rng)
+        variation = draw_variation(rng, self._config.vary)
+        speed = variation.speed
         frames = np.arange(size * FRAMES_PER_TOKEN // TOKEN_SAMPLES)
         # Played faster, frame 10 sounds what was recorded further on, and the end is silence.
         places = first + (frames * speed).astype(int)
@@ -260,7 +306,7 @@ class SceneMaker:
         # Loud is not enough where pseudo labels say that somebody else is.
         heard = inside & may_call(recording, own, places // FRAMES_PER_TOKEN)
         loudness = loud[np.where(heard, np.minimum(places, len(loud) - 1), len(loud) - 1)]
-        return Stretch(recording, faded(varied), loudness, begin, speed)
+        return Stretch(recording, size, loudness, begin, own_noise, variation)
 
     def _label(self, target: Floats, known: Floats, stretch: Stretch, begin: int) -> None:
         """Write a placed stretch into the chunk labels; what is not sure becomes unknown."""
@@ -293,16 +339,10 @@ def _source_count(rng: np.random.Generator, chunks: int) -> int:
     return int(min(6, rng.poisson(1.0 + 0.5 * chunks**0.5)))
 
 
-def _sounding(begin: int, length: int, recorded: int, speed: float) -> slice:
+def _sounding(begin: int, length: int, recorded: int, speed: float) -> tuple[int, int]:
     """Where a crop of `length` samples from `begin` holds sound, once it is played `speed` times as
     fast: the padding around short clips must not set their level. All of the crop when nothing is
     left of the clip in it."""
     first, last = max(0, -begin), min(length, recorded - begin)
-    inside = slice(int(first / speed), min(length, int(last / speed)))
-    return inside if inside.stop > inside.start else slice(0, length)
-
-
-def _add(mix: Samples, samples: Samples, begin: int) -> None:
-    start, stop = max(0, begin), min(len(mix), begin + len(samples))
-    if stop > start:
-        mix[start:stop] += samples[start - begin : stop - begin]
+    start, stop = int(first / speed), min(length, int(last / speed))
+    return (start, stop) if stop > start else (0, length)

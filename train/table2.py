@@ -12,6 +12,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
@@ -24,7 +25,14 @@ from recorder.sound.audiofile import read_mono
 from train.checkpoint import read_checkpoint
 from train.ensemble import SHARES, average_known
 from train.predict import Features, features_of, unsmoothed
-from train.reproduce import Say, Setting, checkpoint_of, is_trained, train_seed
+from train.reproduce import (
+    OPTIMIZER,
+    Say,
+    Setting,
+    checkpoint_of,
+    is_trained,
+    train_seed,
+)
 from train.soundscapes import Soundscape, of_fold, read_soundscapes, stacked
 from train.table2_rows import ROWS, Row
 
@@ -37,12 +45,14 @@ TABLE = "table2.md"
 _FIGURES = "figures.json"
 
 
-def reproduce(setting: Setting, words: Sequence[str], say: Say) -> Path:
+def reproduce(setting: Setting, words: Sequence[str], say: Say, *, large: bool = False) -> Path:
     """Train and score the rows whose titles hold one of the words, all without any; the path of
-    the table, which is written anew after each seed. UsageError when no row is meant."""
-    rows = [row for row in ROWS if not words or any(word in row.title for word in words)]
+    the table, which is written anew after each seed. `large`: nets of the paper's own size, too.
+    UsageError when no row is meant."""
+    known = [row for row in ROWS if large or not row.large]
+    rows = [row for row in known if not words or any(word in row.title for word in words)]
     if not rows:
-        titles = "; ".join(row.title for row in ROWS)
+        titles = "; ".join(row.title for row in known)
         raise UsageError(f"no row holds {' or '.join(words)}; the rows are: {titles}")
     found = _found(setting)
     for seed in range(1, setting.seeds + 1):
@@ -80,6 +90,7 @@ def _comparable(setting: Setting) -> dict[str, Any]:
         "folds": setting.folds,
         "labels_excluded": sorted(setting.labels_excluded),
         "noise_excluded": sorted(setting.noise_excluded),
+        "optimizer": OPTIMIZER,
     }
 
 
@@ -108,6 +119,8 @@ def write_table(setting: Setting, found: Found) -> Path:
     ]
     for row in ROWS:
         each = found.get(row.title, {}).values()
+        if row.large and not each:
+            continue
         paper = "" if row.paper_f1 is None else f"{row.paper_f1:.4f}"
         columns = [
             _with_interval([getattr(one, name) for one in each])
@@ -216,8 +229,9 @@ def _read(
 ) -> tuple[str, list[str], list[tuple[Floats, Floats]]]:
     """The kind and classes of a net, and what it says of each soundscape, for several rows."""
     net = read_checkpoint(checkpoint)
+    reader = net.net.to("cuda" if torch.cuda.is_available() else "cpu")
     features = _features(dataset, net.mel, net.kind)
-    return net.kind, net.core, [unsmoothed(net.net, one, alone=alone) for one in features]
+    return net.kind, net.core, [unsmoothed(reader, one, alone=alone) for one in features]
 
 
 @lru_cache(maxsize=3)

@@ -21,6 +21,8 @@ class Row:
     """5-s chunks one by one instead of the whole record."""
     better_than: tuple[str, ...] = ()
     """The titles of the rows that it beats in the paper."""
+    large: bool = False
+    """Of nets of the paper's own size, for a GPU."""
     paper_f1: float | None = None
     """Of the paper's local cross-validation, where it has this row."""
 
@@ -97,6 +99,20 @@ ROWS = (
         _COARSE,
         ("segmenter_3_forest_1024",),
         sliding=True,
+    ),
+    Row(
+        "segmenter step 3, recorded backgrounds, ResNeXt50",
+        ("segmenter_3_forest_resnext50",),
+        sliding=True,
+        large=True,
+    ),
+    Row(
+        "classifier, ResNeSt50, all PP",
+        ("classifier_resnest50",),
+        sliding=True,
+        averaged=True,
+        corrected=True,
+        large=True,
     ),
     Row(
         "both: segmenter 0.7, classifier 0.3",
