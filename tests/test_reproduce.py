@@ -68,7 +68,7 @@ def test_a_row_trains_its_nets_and_those_that_teach_them(setting: Setting, said:
 @pytest.mark.usefixtures("said")
 def test_the_table_has_the_rows_that_were_made_and_says_which_were_not(setting: Setting) -> None:
     lines = (setting.out / "table2.md").read_text("utf-8").splitlines()
-    assert len(lines) == 2 + len(ROWS)
+    assert len(lines) == 2 + sum(not row.large for row in ROWS)
     made = [line.split("|")[1].strip() for line in lines[2:] if "not run" not in line]
     assert made == [
         "classifier, secondary labels",
