@@ -137,6 +137,23 @@ def test_two_trainings_beside_each_other_give_the_same_nets(
             torch.testing.assert_close(ours[name], weight, rtol=1e-2, atol=1e-3)
 
 
+def test_a_row_is_written_as_soon_as_its_nets_are_trained(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a run which is stopped later has not trained them for nothing."""
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("train.reproduce._teach", stopped)
+    broken = replace(setting, out=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(broken, ["step 2"], print)
+    lines = (tmp_path / "table2.md").read_text("utf-8").splitlines()[2:]
+    made = [line.split("|")[1].strip() for line in lines if "not run" not in line]
+    assert made == ["segmenter step 1, white and pink noise"]
+
+
 def test_words_that_are_in_no_row_are_refused(setting: Setting) -> None:
     with pytest.raises(UsageError, match="no row holds ResNe"):
         reproduce(setting, ["ResNe"], print)

@@ -113,8 +113,15 @@ NETS: dict[str, Net] = {
 """`noise: True` stands for the folders of recorded backgrounds that were given."""
 
 
-def train_seed(setting: Setting, seed: int, wanted: Iterable[str], say: Say) -> None:
-    """Train the nets `wanted` and those that teach them, as far as they are not trained yet.
+def train_seed(
+    setting: Setting,
+    seed: int,
+    wanted: Iterable[str],
+    say: Say,
+    trained: Callable[[], None] = lambda: None,
+) -> None:
+    """Train the nets `wanted` and those that teach them, as far as they are not trained yet;
+    `trained` is called after each generation of them.
 
     ConfigError and UsageError as `fit`, `make_folds` and `write_pseudo_labels` raise them.
     """
@@ -146,6 +153,7 @@ def train_seed(setting: Setting, seed: int, wanted: Iterable[str], say: Say) -> 
             say("{net}_seed{seed}_fold{fold}: trained in {seconds} s".format(**entry))
             with (setting.out / LOG).open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(entry) + "\n")
+        trained()
         for name in generation:
             if any(NETS[other].taught_by == name for other in names):
                 _teach(setting, name, seed, say)

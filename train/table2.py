@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -47,7 +47,7 @@ _FIGURES = "figures.json"
 
 def reproduce(setting: Setting, words: Sequence[str], say: Say, *, large: bool = False) -> Path:
     """Train and score the rows whose titles hold one of the words, all without any; the path of
-    the table, which is written anew after each seed. `large`: nets of the paper's own size, too.
+    the table, which is written anew with each row. `large`: nets of the paper's own size, too.
     UsageError when no row is meant."""
     known = [row for row in ROWS if large or not row.large]
     rows = [row for row in known if not words or any(word in row.title for word in words)]
@@ -55,13 +55,21 @@ def reproduce(setting: Setting, words: Sequence[str], say: Say, *, large: bool =
         titles = "; ".join(row.title for row in known)
         raise UsageError(f"no row holds {' or '.join(words)}; the rows are: {titles}")
     found = _found(setting)
-    for seed in range(1, setting.seeds + 1):
-        missing = [row for row in rows if seed not in found.get(row.title, {})]
-        train_seed(setting, seed, {name for row in missing for name in row.nets}, say)
+    path = setting.out / TABLE
+
+    def score(seed: int) -> None:
         for row in ROWS:
             if seed not in found.get(row.title, {}) and _is_ready(setting, row, seed):
                 found.setdefault(row.title, {})[seed] = _figures(setting, row, seed)
-        path = write_table(setting, found)
+                write_table(setting, found)
+
+    for seed in range(1, setting.seeds + 1):
+        missing = [row for row in rows if seed not in found.get(row.title, {})]
+        train_seed(
+            setting, seed, {name for row in missing for name in row.nets}, say, partial(score, seed)
+        )
+        score(seed)
+        write_table(setting, found)
         say(f"seed {seed} is in {path}")
     return path
 
