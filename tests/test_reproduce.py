@@ -155,7 +155,7 @@ def test_a_row_is_written_as_soon_as_its_nets_are_trained(
 
 
 def test_words_that_are_in_no_row_are_refused(setting: Setting) -> None:
-    with pytest.raises(UsageError, match="no row holds ResNe"):
+    with pytest.raises(UsageError, match=r"no row holds ResNe.*--large has more"):
         reproduce(setting, ["ResNe"], print)
     with pytest.raises(UsageError, match="no row holds step 7; the rows are: classifier, sec"):
         reproduce(setting, ["step 7"], print)

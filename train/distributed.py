@@ -36,13 +36,19 @@ class Team:
         return DistributedDataParallel(objective) if self.size > 1 else objective
 
 
+def own_device() -> torch.device:
+    """The GPU of this process, if there is one."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
 @contextmanager
 def team() -> Iterator[Team]:
     """This process alone, or what the launcher's environment says (RANK, WORLD_SIZE, ...)."""
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    device = torch.device("cpu")
-    if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    device = own_device()
+    if device.type == "cuda":
         torch.cuda.set_device(device)
     if size == 1:
         yield Team(0, 1, device)

@@ -19,6 +19,7 @@ from recorder.keep.formats import make_writable, write_json
 from train.checkpoint import Checkpoint, read_checkpoint
 from train.data import Recording, load_recordings
 from train.dataset import Clip, Dataset, key, read_dataset
+from train.distributed import own_device
 from train.ensemble import average_known
 from train.folds import divided
 from train.hand_labels import HAND_LABELS, read_hand_labels
@@ -48,6 +49,8 @@ def write_pseudo_labels(
     dataset = read_dataset(dataset_folder)
     nets = [read_checkpoint(path) for path in checkpoints]
     _check_kind(nets, checkpoints)
+    for one in nets:
+        one.net.to(own_device())
     readers = _readers(nets, checkpoints, dataset, folds)
     labels = list(dict.fromkeys(label for net in nets for label in net.content["labels"]))
     marks = read_hand_labels(hand_labels or dataset.folder / HAND_LABELS)

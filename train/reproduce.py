@@ -39,7 +39,8 @@ Table = dict[str, Any]
 HAND_STYLE = "hand_labels.csv"
 LOG = "experiments.jsonl"
 OPTIMIZER = "over9000"
-"""The paper's. At this rate AdamW learns or not as the processor rounds (docs/training.md)."""
+"""Of the segmenters, the paper's. At this rate AdamW learns or not as the processor rounds; but
+classifiers hardly learn with the paper's (docs/training.md)."""
 _SHORT_S = 16.0
 """Only in clips up to this length is what is not marked as nocall taken for a call (§2.2(3))."""
 _SILENT_S = 3.0
@@ -75,7 +76,7 @@ class Setting:
     two threads (docs/training.md)."""
 
 
-_CLASSIFIER = {"model": "classifier"}
+_CLASSIFIER = {"model": "classifier", "optimizer": "adamw", "average_decay": 0.99}
 _QUIET = {"bed_chance": 0.0}
 """White and pink noise alone."""
 
@@ -293,7 +294,7 @@ def _table(setting: Setting, net: Net, seed: int, fold: int) -> Table:
         "focal_gamma": 0.0,
         "scene_chunks": [1],
         "scene_chances": [1.0],
-        # The optimizer's slow weights are the average.
+        # Its slow weights are the average.
         "average_decay": 0.0,
         **({"pseudo_labels": _pseudo_folder(net.taught_by, seed)} if net.taught_by else {}),
         **changes,

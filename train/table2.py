@@ -12,7 +12,6 @@ from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
@@ -23,6 +22,7 @@ from recorder.errors import UsageError
 from recorder.keep.formats import write_json
 from recorder.sound.audiofile import read_mono
 from train.checkpoint import read_checkpoint
+from train.distributed import own_device
 from train.ensemble import SHARES, average_known
 from train.predict import Features, features_of, unsmoothed
 from train.reproduce import (
@@ -53,7 +53,8 @@ def reproduce(setting: Setting, words: Sequence[str], say: Say, *, large: bool =
     rows = [row for row in known if not words or any(word in row.title for word in words)]
     if not rows:
         titles = "; ".join(row.title for row in known)
-        raise UsageError(f"no row holds {' or '.join(words)}; the rows are: {titles}")
+        more = "" if large else "; --large has more"
+        raise UsageError(f"no row holds {' or '.join(words)}; the rows are: {titles}{more}")
     found = _found(setting)
     path = setting.out / TABLE
 
@@ -237,7 +238,7 @@ def _read(
 ) -> tuple[str, list[str], list[tuple[Floats, Floats]]]:
     """The kind and classes of a net, and what it says of each soundscape, for several rows."""
     net = read_checkpoint(checkpoint)
-    reader = net.net.to("cuda" if torch.cuda.is_available() else "cpu")
+    reader = net.net.to(own_device())
     features = _features(dataset, net.mel, net.kind)
     return net.kind, net.core, [unsmoothed(reader, one, alone=alone) for one in features]
 
