@@ -40,6 +40,8 @@ from train.soundscapes import read_soundscapes, stacked
 
 REPOSITORY = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "prior.json"
+TWIN = Path(__file__).parent / "models" / "puerto_rico_twin"
+"""The packaged model has heard the recordings of the split val; its twin has not."""
 WEIGHTS = {"hour": (0.0, 0.25, 0.5, 1.0, 2.0), "month": (0.0, 0.5, 1.0)}
 SIZES = {"hour": 24, "month": 12}
 DOUBT = 5.0
@@ -87,7 +89,9 @@ def write_table(recordings: Rows, path: Path, by: str) -> None:
 
 def scanned(path: Path, out: Path, *, start: str = "", expects: Asked | None = None) -> Rows:
     """The detections of species; what was rejected is beside them."""
-    options = ScanOptions((path,), out, start=start, expects=expects or Asked(), resume=False)
+    options = ScanOptions(
+        (path,), out, start=start, expects=expects or Asked(), resume=False, model=TWIN
+    )
     run_scan(options, quiet=True)
     return [row for row in read_csv(out / "detections.csv") if row["label"] in LABELS]
 

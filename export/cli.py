@@ -29,6 +29,13 @@ def onnx(
     threshold: Annotated[
         float | None, typer.Option(help="A threshold of your own, for all species.")
     ] = None,
+    judged_as: Annotated[
+        Path | None,
+        typer.Option(
+            help="Another checkpoint or bundle that is judged in its place: of the same training "
+            "without the clips that judge (`train_on_val`)."
+        ),
+    ] = None,
     licence: Annotated[
         str, typer.Option(help="Of the weights [default: by the recordings'].")
     ] = "",
@@ -38,7 +45,9 @@ def onnx(
 ) -> None:
     """Write a bundle: two ONNX graphs, model.json with the tuned threshold, and a model card."""
     from export.bundle import write_bundle
+    from train.ancestors import heard_of_held_out, read_net
     from train.checkpoint import read_checkpoint
+    from train.dataset import read_dataset
     from train.judge import dataset_judge
     from train.soundscapes import read_soundscapes
 
@@ -46,16 +55,26 @@ def onnx(
         raise UsageError(f"--threshold {threshold} must lie between 0 and 1")
     text = _read_notes(notes)
     trained = read_checkpoint(checkpoint)
-    figures, judged_by = trained.content.get("figures", {}), trained.content.get("judged_by", "")
+    judged = read_net(judged_as) if judged_as else trained
+    figures, judged_by = judged.content.get("figures", {}), judged.content.get("judged_by", "")
     if dataset is not None:
+        heard = heard_of_held_out([judged], read_dataset(dataset))
+        if heard:
+            raise UsageError(
+                f"{heard}, and the labelled soundscapes of {dataset} may be made of them: they "
+                "cannot judge it. Name the same training without them (--judged-as), or give "
+                "--threshold instead of --dataset"
+            )
         judge = dataset_judge(
-            read_soundscapes(dataset, trained.core),
-            trained.core,
-            trained.mel,
-            any_bird=trained.any_bird,
-            model=trained.kind,
+            read_soundscapes(dataset, judged.core),
+            judged.core,
+            judged.mel,
+            any_bird=judged.any_bird,
+            model=judged.kind,
         )
-        figures, judged_by = judge.judge(trained.net), f"the labelled soundscapes of {dataset.name}"
+        figures, judged_by = judge.judge(judged.net), f"the labelled soundscapes of {dataset.name}"
+    if judged_as:
+        judged_by += f"; of {judged_as.name}, which knew less: it was not trained on what judged it"
     if threshold is not None:
         figures = {**figures, "threshold": threshold}
     if "threshold" not in figures:

@@ -49,7 +49,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_it_writes_is_evaluated_like_a_scan(lab: Path, tmp_path: Path) -> None:
     paths = [lab / kind / "checkpoint.pt" for kind in ("segmenter", "classifier")]
-    threshold = score_soundscapes(paths, lab / "data", tmp_path)
+    said: list[str] = []
+    threshold = score_soundscapes(paths, lab / "data", tmp_path, say=said.append)
+    assert said == []
     result = evaluate_scan(tmp_path, lab / "data")
     assert set(result.thresholds.values()) == {threshold}
     assert set(result.thresholds) == {"toy_trill", "toy_upsweep"}
@@ -62,8 +64,24 @@ def test_nets_of_other_classes_are_refused(lab: Path, tmp_path: Path) -> None:
     other = fit(replace(TINY, labels_excluded=("toy_trill",)), lab / "toy.toml", tmp_path / "other")
     with pytest.raises(UsageError, match="knows other classes"):
         score_soundscapes(
-            [lab / "segmenter" / "checkpoint.pt", other], lab / "data", tmp_path / "out"
+            [lab / "segmenter" / "checkpoint.pt", other], lab / "data", tmp_path / "out", say=print
         )
+
+
+def test_it_is_told_that_a_net_knows_what_the_soundscapes_are_made_of(
+    lab: Path, tmp_path: Path
+) -> None:
+    everything = replace(TINY, train_on_val=True)
+    path = fit(everything, lab / "toy.toml", tmp_path / "everything")
+    said: list[str] = []
+    score_soundscapes([path], lab / "data", tmp_path / "out", say=said.append)
+    assert len(said) == 1
+    assert "was trained on 2 clips that split_by_session.csv holds out" in said[0]
+    # So is a net that comes from it, whose soundscapes would judge it while it trains.
+    child = replace(TINY, init_from=str(path))
+    told: list[str] = []
+    fit(child, lab / "toy.toml", tmp_path / "child", say=told.append)
+    assert any("the figures flatter" in line for line in told)
 
 
 def test_who_does_not_know_a_class_has_no_vote() -> None:

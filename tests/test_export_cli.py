@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from toylab import TINY, write_lab
 
 from recorder.detect.mel import MelConfig
+from train.loop import fit
 from train.segmenter import Segmenter, SegmenterConfig
 
 Birdrec = Callable[..., subprocess.CompletedProcess[str]]
@@ -67,6 +70,32 @@ def test_what_judged_the_training_gives_the_threshold(
     assert {label["threshold"] for label in details["labels"]} == {0.25}
     said = "threshold 0.250, cmap 0.500 (by composed soundscapes)"
     assert details["training"]["evaluation"] == said
+
+
+def test_what_no_clip_is_left_to_judge_has_the_threshold_of_its_twin(
+    birdrec: Birdrec, tmp_path: Path
+) -> None:
+    lab = write_lab(tmp_path)
+    twin = fit(TINY, lab / "toy.toml", lab / "twin")
+    everything = replace(TINY, train_on_val=True, seed=2)
+    final = fit(everything, lab / "toy.toml", lab / "final")
+    command = ("export", "onnx", final, "--out", tmp_path / "toys")
+    done = birdrec(*command, "--dataset", lab / "data")
+    assert done.returncode == 2
+    assert "they cannot judge it. Name the same training" in " ".join(done.stderr.split())
+    done = birdrec(*command, "--dataset", lab / "data", "--judged-as", twin)
+    assert done.returncode == 0, done.stderr
+    training = json.loads((tmp_path / "toys" / "model.json").read_text("utf-8"))["training"]
+    assert training["config"]["train_on_val"]
+    assert "soundscapes of data; of checkpoint.pt, which knew less" in training["evaluation"]
+    # What comes from a bundle whose clips nobody wrote down is not judged by them either.
+    child = fit(
+        replace(TINY, init_from=str(tmp_path / "toys")), lab / "toy.toml", lab / "child"
+    )  # fmt: skip
+    done = birdrec(
+        *("export", "onnx", child, "--out", tmp_path / "more"), "--dataset", lab / "data"
+    )
+    assert "toys was trained on what its dataset holds out" in " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,25 @@ def test_a_training_starts_from_a_bundle_and_owes_it_credit(bundle: Path, tmp_pa
     assert made.details["licence"] == "CC BY-NC-SA 4.0"
 
 
+def test_a_head_of_one_block_starts_from_the_first_of_two(bundle: Path, tmp_path: Path) -> None:
+    lab = write_lab(tmp_path)
+    still = {"learning_rate": 0.0, "weight_decay": 0.0}
+    config = replace(
+        TINY, width=CONFIG.width, attention_blocks=1, init_from=str(bundle), **still
+    )  # fmt: skip
+    mine = read_checkpoint(fit(config, lab / "toy.toml", lab / "out"))
+    weights, theirs = mine.net.state_dict(), bundle_checkpoint(bundle).net.state_dict()
+    name = "head.attention.0.out.weight"
+    torch.testing.assert_close(weights[name], theirs[name])
+    assert "head.attention.1.out.weight" not in weights
+    made = write_bundle(mine, tmp_path / "mine", threshold=0.5, evaluation="none")
+    back = bundle_checkpoint(made.path).net.state_dict()
+    torch.testing.assert_close(back[name], weights[name])
+    more = replace(config, attention_blocks=2, init_from=str(made.path))
+    with pytest.raises(ConfigError, match=r"cannot be the start .*head\.attention\.1"):
+        fit(more, lab / "toy.toml", tmp_path / "more")
+
+
 def test_a_bundle_teaches(bundle: Path) -> None:
     (teacher,) = read_teachers([bundle], MEL)
     assert teacher.core == CORE

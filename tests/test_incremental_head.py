@@ -26,7 +26,7 @@ WIDTH, HEADS, OUTPUTS, WINDOW = 16, 4, 3, 48
 SAME = 1e-5
 
 
-def random_weights(loudness: float, seed: int = 0) -> HeadWeights:
+def random_weights(loudness: float, seed: int = 0, blocks: int = 2) -> HeadWeights:
     """`loudness` scales queries and keys: from an even mean to a choice of one token."""
     rng = np.random.default_rng(seed)
 
@@ -38,13 +38,14 @@ def random_weights(loudness: float, seed: int = 0) -> HeadWeights:
         mixed[:, : 2 * WIDTH] *= np.float32(loudness)
         return AttentionWeights(mixed, matrix(3 * WIDTH), matrix(WIDTH, WIDTH), matrix(WIDTH))
 
-    return HeadWeights(block(), block(), matrix(WIDTH, OUTPUTS), matrix(OUTPUTS), HEADS)
+    every = tuple(block() for _ in range(blocks))
+    return HeadWeights(every, matrix(WIDTH, OUTPUTS), matrix(OUTPUTS), HEADS)
 
 
 def oracle(weights: HeadWeights, tokens: Floats) -> Doubles:
     """§2.3, slow and obvious, in doubles: every token's logits [tokens, outputs]."""
     values = tokens.astype(np.float64)
-    for block in (weights.first, weights.second):
+    for block in weights.blocks:
         query, key, value = np.split(
             values @ block.query_key_value + block.query_key_value_bias, 3, axis=1
         )
@@ -73,9 +74,16 @@ def steps() -> st.SearchStrategy[list[int]]:
     return st.lists(some, min_size=1, max_size=40)
 
 
-@given(st.integers(1, 300), st.sampled_from([0.0, 0.3, 1.0, 4.0]), st.integers(0, 1000))
-def test_the_head_over_a_whole_window_is_the_paper(count: int, loudness: float, seed: int) -> None:
-    weights = random_weights(loudness, seed)
+@given(
+    st.integers(1, 300),
+    st.sampled_from([0.0, 0.3, 1.0, 4.0]),
+    st.integers(0, 1000),
+    st.sampled_from([1, 2]),
+)
+def test_the_head_over_a_whole_window_is_the_paper(
+    count: int, loudness: float, seed: int, blocks: int
+) -> None:
+    weights = random_weights(loudness, seed, blocks)
     tokens = np.random.default_rng(seed).standard_normal((count, WIDTH)).astype(np.float32)
     expected = oracle(weights, tokens)
     found = WindowHead(weights)(tokens)
@@ -108,11 +116,11 @@ def test_the_packaged_head_over_a_whole_window_is_its_graph(
         )
 
 
-@given(steps(), st.sampled_from([0.3, 1.0, 4.0]), st.integers(0, 1000))
+@given(steps(), st.sampled_from([0.3, 1.0, 4.0]), st.integers(0, 1000), st.sampled_from([1, 2]))
 def test_it_is_the_whole_head_whatever_comes_and_goes(
-    moves: list[int], loudness: float, seed: int
+    moves: list[int], loudness: float, seed: int, blocks: int
 ) -> None:
-    weights, rng = random_weights(loudness), np.random.default_rng(seed)
+    weights, rng = random_weights(loudness, blocks=blocks), np.random.default_rng(seed)
     head, history = IncrementalHead(weights, WINDOW), History([])
     for move in moves:
         if move < 0:
@@ -182,10 +190,11 @@ def test_what_is_not_there_is_no_bird() -> None:
         head.push(np.zeros((WINDOW + 1, WIDTH), np.float32))
 
 
+@pytest.mark.parametrize("blocks", [1, 2])
 @pytest.mark.parametrize("count", [100, 97, 64, 1])
-def test_many_tokens_are_answered_as_few_are(count: int) -> None:
-    """Both ways through the second block, and portions that do not come out even."""
-    weights, rng = random_weights(2.0, seed=6), np.random.default_rng(7)
+def test_many_tokens_are_answered_as_few_are(count: int, blocks: int) -> None:
+    """Both ways through the last block, and portions that do not come out even."""
+    weights, rng = random_weights(2.0, seed=6, blocks=blocks), np.random.default_rng(7)
     head = IncrementalHead(weights, 100)
     tokens = rng.standard_normal((100, WIDTH)).astype(np.float32)
     head.push(tokens)

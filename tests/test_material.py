@@ -108,6 +108,34 @@ def test_a_fold_is_held_out_and_what_the_split_marks_val_stays_out(lab: Path) ->
     assert set(val).isdisjoint(held_out)
 
 
+def test_what_the_split_holds_out_trains_where_it_is_asked_to(lab: Path) -> None:
+    dataset = read_dataset(lab / "data")
+    train, held_out = divided(dataset, -1, (), with_val=True)
+    assert (len(train), held_out) == (8, [])
+    folds = make_folds(dataset, 2, seed=1, kept={})
+    write_folds(lab / "data" / "folds.csv", folds, dataset.clips)
+    train, held_out = divided(dataset, 1, (), with_val=True)
+    assert {folds.of[key(clip)] for clip in held_out} == {1}
+    assert {*train, *held_out} == set(dataset.clips)
+
+
+def test_soundscapes_of_what_trains_do_not_judge(lab: Path) -> None:
+    everything = dataclasses.replace(CONFIG, train_on_val=True)
+    said: list[str] = []
+    material = gather(everything, lab / "toy.toml", MelConfig(), say=said.append)
+    assert len(material.clips) == 8
+    assert material.jury.soundscapes == material.jury.recordings == []
+    assert said[0].startswith("judged by nothing: labelled soundscapes may be made of what trains")
+    dataset = read_dataset(lab / "data")
+    folds = make_folds(dataset, 2, seed=1, kept={})
+    write_folds(lab / "data" / "folds.csv", folds, dataset.clips)
+    in_turn = dataclasses.replace(everything, fold=1)
+    material = gather(in_turn, lab / "toy.toml", MelConfig(), say=lambda _: None)
+    judging = {key(one.clip) for one in material.jury.recordings}
+    assert judging == {name for name, fold in folds.of.items() if fold == 1}
+    assert judging.isdisjoint(key(clip) for clip in material.clips)
+
+
 def test_a_fold_that_is_not_there_is_an_error(lab: Path) -> None:
     dataset = read_dataset(lab / "data")
     with pytest.raises(ConfigError, match="run birdrec train folds"):

@@ -5,19 +5,23 @@ They are checkpoints or bundles, and what they owe to whom goes on into what is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from recorder.errors import ConfigError
 from train.checkpoint import Checkpoint, read_checkpoint
+from train.dataset import SPLIT, Dataset, key
+from train.folds import divided
 from train.from_bundle import bundle_checkpoint
 from train.imagined import is_imagined
 from train.nets import Net
 
 Ancestor = dict[str, Any]
 """`name` of a net, `attribution` (recordists) and `licences` of its recordings, and `clips`: the
-keys of those, None where nobody wrote them down."""
+keys of those, None where nobody wrote them down; whether it was trained on what its dataset holds
+out (`train_on_val`)."""
 
 
 def read_net(path: Path) -> Checkpoint:
@@ -27,9 +31,11 @@ def read_net(path: Path) -> Checkpoint:
 
 def start_from(net: Net, start: Checkpoint, path: Path, labels: list[str]) -> None:
     """Give a new net the averaged weights of `start`, read from `path`; of its classes those that
-    both have. ConfigError when it is another kind of net."""
+    both have, and of its attention blocks the first ones, as many as the new net has. ConfigError
+    when it is another kind of net."""
     weights = start.net.state_dict()
     mine = net.state_dict()
+    weights = {name: value for name, value in weights.items() if name in mine or not _later(name)}
     theirs = start.content["labels"]
     # Another seed imagines other birds under the same names.
     shared = [label for label in labels if label in theirs and not is_imagined(label)]
@@ -45,6 +51,29 @@ def start_from(net: Net, start: Checkpoint, path: Path, labels: list[str]) -> No
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ConfigError(f"{path} cannot be the start of this net: {reason}") from error
+
+
+def heard_of_held_out(nets: Iterable[Checkpoint], dataset: Dataset) -> str:
+    """In words, which of these nets, or of those that they come from, has trained on clips that
+    the dataset's split holds out; "" when none is known to.
+
+    Labelled soundscapes may be made of such clips: they say nothing of such a net.
+    """
+    held_out = {key(clip) for clip in divided(dataset, -1, ())[1]}
+    for net in nets:
+        for one in [_itself(net), *net.content.get("ancestors", [])]:
+            if one["clips"] is None and one.get("train_on_val"):
+                return f"{one['name']} was trained on what its dataset holds out"
+            both = held_out & set(one["clips"] or ())
+            if both:
+                return f"{one['name']} was trained on {len(both)} clips that {SPLIT} holds out"
+    return ""
+
+
+def _later(name: str) -> bool:
+    """Whether these are weights of an attention block after the first."""
+    block = re.fullmatch(r"head\.attention\.(\d+)\..*", name)
+    return block is not None and int(block[1]) > 0
 
 
 def ancestors_of(nets: Iterable[Checkpoint]) -> list[Ancestor]:
@@ -64,4 +93,5 @@ def _itself(net: Checkpoint) -> Ancestor:
         "attribution": sorted({source[2] for source in sources} - {""}),
         "licences": sorted({source[3] for source in sources} - {""}),
         "clips": net.content.get("clips"),
+        "train_on_val": config.get("train_on_val", False),
     }

@@ -124,10 +124,7 @@ def save(
     figures: dict[str, float],
     ancestors: list[dict[str, Any]],
 ) -> None:
-    """Write everything down: a temporary file, fsync, rename.
-
-    UsageError when it cannot be written (a full disk); the checkpoint before it stands.
-    """
+    """Write everything down, as `write_content` does."""
     clips = material.clips
     content = {
         "config": config.to_dict(),
@@ -148,6 +145,14 @@ def save(
         "average": trainee.average.net.state_dict(),
         "optimizer": trainee.optimizer.state_dict(),
     }
+    write_content(path, content, f"the checkpoint of step {step}")
+
+
+def write_content(path: Path, content: dict[str, Any], what: str) -> None:
+    """A temporary file, fsync, rename.
+
+    UsageError when it cannot be written (a full disk); the file before it stands.
+    """
     temporary = path.with_suffix(".tmp")
     try:
         with temporary.open("wb") as stream:
@@ -159,7 +164,7 @@ def save(
         temporary.unlink(missing_ok=True)
         stands = "the one before it stands" if path.is_file() else "there is none yet"
         raise UsageError(
-            f"the checkpoint of step {step} cannot be written to {path} ({error}); {stands}: "
+            f"{what} cannot be written to {path} ({error}); {stands}: "
             "make room, and the same command goes on from there"
         ) from error
 

@@ -67,6 +67,24 @@ def distil(
     typer.echo(run(chosen, config, out, say=lambda line: typer.echo(line, err=True)))
 
 
+@app.command(
+    epilog="Example: birdrec train average runs/all/best.pt runs/part/best.pt --out mean.pt"
+)
+def average(
+    nets: Annotated[
+        list[Path], typer.Argument(help="Checkpoints or bundles; the first is a checkpoint.")
+    ],
+    out: Annotated[Path, typer.Option(help="The checkpoint to write.")],
+) -> None:
+    """Write the mean of the weights of nets that come from one another (by --init).
+
+    It may err less than each of them. Nets that were begun apart have no mean that knows anything.
+    """
+    from train.soup import write_soup
+
+    typer.echo(write_soup(nets, out))
+
+
 @app.command(epilog="Example: birdrec train pseudo-label run*/best.pt --dataset DATA --out pseudo")
 def pseudo_label(
     checkpoints: Annotated[list[Path], typer.Argument(help="One or more nets of each fold.")],
@@ -226,7 +244,9 @@ def score(
     """Score labelled soundscapes with checkpoints as they are; several are averaged (§2.5)."""
     from train.ensemble import score_soundscapes
 
-    threshold = score_soundscapes(checkpoints, dataset, out)
+    threshold = score_soundscapes(
+        checkpoints, dataset, out, say=lambda line: typer.echo(line, err=True)
+    )
     typer.echo(f"{out}: threshold {threshold:.3f}, tuned on these soundscapes")
 
 

@@ -23,6 +23,7 @@ OPTIMIZERS = ("adamw", "over9000")
 MODELS = ("segmenter", "classifier")
 N_FFTS = (1024, 2048)
 JUDGES = ("auto", "composed")
+ATTENTION_BLOCKS = (1, 2)
 _TABLES: dict[str, type[Any]] = {"scenes": SceneConfig, "vary": VaryConfig}
 """Keys that hold a table of their own: [scenes], [scenes.vary]."""
 
@@ -39,6 +40,9 @@ class TrainConfig:
     without any, white and pink noise and the own noise of the clips remain."""
     fold: int = -1
     """This fold is held out; -1: `split_by_session.csv` decides, if there is one."""
+    train_on_val: bool = False
+    """What `split_by_session.csv` holds out trains too. Labelled soundscapes may be made of it, so
+    they do not judge then: a fold does, or nobody."""
     folds: str = ""
     """The table of folds, relative to the configuration file; without it DATASET/folds.csv."""
     hand_labels: str = ""
@@ -95,6 +99,8 @@ class TrainConfig:
     """How often a step's scenes have 5, 10, 20 and 60 s: the head must bear any length."""
     backbone: str = "slim10"
     width: int = 256
+    attention_blocks: int = 2
+    """Of the segmenter's head; the paper has 2, one costs half."""
     background_tokens: int = 2
     dropout: float = 0.0
     """Share of each token's features that a training step does not see."""
@@ -151,6 +157,7 @@ class TrainConfig:
             ("model", MODELS),
             ("judge", JUDGES),
             ("n_fft", N_FFTS),
+            ("attention_blocks", ATTENTION_BLOCKS),
             ("step", tuple(RECIPES)),
         ):
             value = getattr(self, name)

@@ -8,7 +8,7 @@ tokens -> chunk aggregation -> sliding window -> any bird (segmenter)
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,9 @@ from recorder.detect.postprocess import power_average
 from recorder.errors import UsageError
 from recorder.keep.formats import make_writable
 from recorder.sound.audiofile import read_mono
-from train.ancestors import read_net
+from train.ancestors import heard_of_held_out, read_net
 from train.checkpoint import Checkpoint
+from train.dataset import read_dataset
 from train.predict import features_of, final_scores
 from train.soundscapes import Soundscape, read_soundscapes, stacked
 
@@ -60,12 +61,14 @@ def average_known(each: Sequence[Floats]) -> Floats:
     return result
 
 
-def score_soundscapes(paths: Sequence[Path], dataset: Path, out: Path) -> float:
+def score_soundscapes(
+    paths: Sequence[Path], dataset: Path, out: Path, *, say: Callable[[str], None]
+) -> float:
     """Score the labelled soundscapes of a dataset with the nets in `paths`, all as one.
 
     Writes OUT/scores/NAME.npz and OUT/run.json as `birdrec scan --scores` does, for `birdrec train
-    evaluate`; returns the threshold, which is tuned on these soundscapes. UsageError when the nets
-    know different classes.
+    evaluate`; returns the threshold, which is tuned on these soundscapes. `say` is told when a net
+    knows what they may be made of. UsageError when the nets know different classes.
     """
     make_writable(out)
     nets = [read_net(path) for path in paths]
@@ -73,6 +76,9 @@ def score_soundscapes(paths: Sequence[Path], dataset: Path, out: Path) -> float:
     for net, path in zip(nets, paths, strict=True):
         if sorted(net.core) != sorted(labels):
             raise UsageError(f"{path} knows other classes than {paths[0]}: they cannot be averaged")
+    heard = heard_of_held_out(nets, read_dataset(dataset))
+    if heard:
+        say(f"{heard}, and the soundscapes may be made of them: these figures flatter")
     soundscapes = read_soundscapes(dataset, labels)
     (out / "scores").mkdir(exist_ok=True)
     everything = []

@@ -89,19 +89,26 @@ def write_folds(path: Path, folds: Folds, clips: Iterable[Clip]) -> None:
 
 
 def divided(
-    dataset: Dataset, fold: int, excluded: Iterable[str], folds_path: Path | None = None
+    dataset: Dataset,
+    fold: int,
+    excluded: Iterable[str],
+    folds_path: Path | None = None,
+    *,
+    with_val: bool = False,
 ) -> tuple[list[Clip], list[Clip]]:
     """The clips that train and those that are held out.
 
     By a fold when one is asked for (0 or more) in `folds_path` or DATASET/folds.csv; what
     `split_by_session.csv` marks as `val` then is neither, because labelled soundscapes may be made
-    of it. Else by that split, and without it all clips train. ConfigError when the fold is not
-    there.
+    of it. Else by that split, and without it all clips train. `with_val` makes no difference
+    between what that split calls `train` and `val`. ConfigError when the fold is not there.
     """
     words = set(excluded)
     clips = [clip for clip in dataset.clips if clip.label not in words]
     split = read_split(dataset.folder)
     of_split = {clip: "train" if split is None else _part(split, clip) for clip in clips}
+    if with_val:
+        of_split = {clip: "train" if part == "val" else part for clip, part in of_split.items()}
     if fold < 0:
         return _where(of_split, "train"), _where(of_split, "val")
     path = folds_path or dataset.folder / FOLDS

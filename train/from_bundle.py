@@ -43,7 +43,10 @@ def bundle_checkpoint(folder: Path) -> Checkpoint:
     _check(net, bundle)
     labels = [one.label for one in bundle.labels]
     content = {
-        "config": {"name": bundle.name},
+        "config": {
+            "name": bundle.name,
+            "train_on_val": bundle.details["training"]["config"].get("train_on_val", False),
+        },
         "segmenter": config.to_dict(),
         "n_fft": bundle.mel.n_fft,
         "labels": [*labels, ANY_BIRD] if bundle.any_bird else labels,
@@ -63,6 +66,7 @@ def _config(bundle: Bundle) -> SegmenterConfig:
         classes=bundle.outputs,
         backbone=bundle.details["encoder"]["backbone"],
         width=bundle.width,
+        attention_blocks=trained.get("attention_blocks", 2),
         background_tokens=trained["background_tokens"],
     )
 

@@ -49,7 +49,12 @@ def jury_and_noise(
     if is_labelled(config, dataset):
         return _labelled(config, here, dataset, core, noise)
     if not held_out:
-        words = "nothing: no labelled soundscapes, and no recordings held out (give a fold)"
+        why = (
+            "labelled soundscapes may be made of what trains"
+            if config.train_on_val
+            else ("no labelled soundscapes")
+        )
+        words = f"nothing: {why}, and no recordings held out (give a fold)"
         return Jury(words), noise
     sure = [one for one in noise if not one.may_hold_birds]
     kept = sure[::_HELD_OUT_NOISE] if len(sure) > 1 else []
@@ -62,7 +67,7 @@ def jury_and_noise(
 def is_labelled(config: TrainConfig, dataset: Path) -> bool:
     """Whether labelled soundscapes judge."""
     there = (dataset / SOUNDSCAPES).is_dir() and (dataset / LABELS).is_file()
-    return config.judge == "auto" and there
+    return config.judge == "auto" and there and not config.train_on_val
 
 
 def folds_table(config: TrainConfig, here: Path, dataset: Path) -> Path:

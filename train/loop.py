@@ -20,7 +20,7 @@ from recorder.detect.mel import MelConfig
 from recorder.detect.metrics import Scores
 from recorder.errors import ConfigError, ModelError
 from recorder.keep.formats import make_writable
-from train.ancestors import ancestors_of, read_net, start_from
+from train.ancestors import ancestors_of, heard_of_held_out, read_net, start_from
 from train.checkpoint import (
     BEST_NAME,
     CHECKPOINT_NAME,
@@ -32,6 +32,7 @@ from train.checkpoint import (
     save,
 )
 from train.config import TrainConfig
+from train.dataset import read_dataset
 from train.distributed import Team, team
 from train.judge import Judge, composed_judge, dataset_judge
 from train.material import Material, Say, gather
@@ -118,8 +119,12 @@ def _fit(config: TrainConfig, config_path: Path, out: Path, members: Team, say: 
     here = config_path.parent
     teachers = read_teachers([here / one for one in config.teachers], mel)
     start = read_net(here / config.init_from) if config.init_from else None
-    ancestors = ancestors_of([*([start] if start else []), *teachers])
+    before = [*([start] if start else []), *teachers]
+    ancestors = ancestors_of(before)
     material = gather(config, config_path, mel, say=tell)
+    heard = heard_of_held_out(before, read_dataset(here / config.dataset)) if before else ""
+    if heard and material.jury.soundscapes:
+        tell(f"{heard}, and the soundscapes that judge may be made of them: the figures flatter")
     maker = SceneMaker(
         material.recordings,
         material.noise,

@@ -130,7 +130,9 @@ def _listed(config: TrainConfig, here: Path, say: Say) -> _Listed:
     for line in [*dataset.problems(), *account["hand_labels_of_no_clip"]]:
         say(line)
     table = folds_table(config, here, dataset.folder)
-    clips, held_out = divided(dataset, config.fold, config.labels_excluded, table)
+    clips, held_out = divided(
+        dataset, config.fold, config.labels_excluded, table, with_val=config.train_on_val
+    )
     nowhere = _in_no_part(dataset, [*clips, *held_out], config)
     if nowhere:
         say(f"{len(nowhere)} clips are in no part of {SPLIT}, and not used: {nowhere[0]} first")

@@ -29,6 +29,7 @@ def new_net(config: TrainConfig, classes: int, mel: MelConfig) -> Net:
         classes=classes,
         backbone=config.backbone,
         width=config.width,
+        attention_blocks=config.attention_blocks,
         background_tokens=config.background_tokens,
         dropout=config.dropout,
         skip_attention=config.skip_attention,

@@ -109,7 +109,13 @@ def _readers(
     readers = []
     for net, path in zip(nets, paths, strict=True):
         config = net.content["config"]
-        held_out = divided(dataset, config["fold"], config["labels_excluded"], folds)[1]
+        held_out = divided(
+            dataset,
+            config["fold"],
+            config["labels_excluded"],
+            folds,
+            with_val=config.get("train_on_val", False),
+        )[1]
         if not held_out:
             raise ConfigError(f"{path} held no clip out: train it with a fold")
         _check_unseen(net, path, held_out)

@@ -4,7 +4,7 @@
       -> standardise (fixed), second channel = what rises above the local background
       -> backbone            [batch, features, 4, tokens]
       -> 4x1 convolution     [batch, width, 1, tokens]         = Encoder: one token per 0.3125 s
-      -> 2 x (x + attention) [batch, tokens, width]
+      -> 1 or 2 x (x + attention)  [batch, tokens, width]
       -> 1x1 convolution     [batch, tokens, classes]          = Head
 
 Encoder and head are two modules because they leave the lab as two graphs: the CNN sees each
@@ -33,6 +33,8 @@ class SegmenterConfig:
     width: int = 256
     """Features of a token; the paper has 512."""
     heads: int = 8
+    attention_blocks: int = 2
+    """The paper has 2."""
     background_tokens: int = 2
     """How far to each side the local background reaches; -1 feeds plain log-mel alone."""
     log_mel_mean: float = -2.0
@@ -135,8 +137,10 @@ class Head(nn.Module):
     def __init__(self, config: SegmenterConfig) -> None:
         super().__init__()
         self.attention = nn.Sequential(
-            GlobalAttention(config.width, config.heads, config.skip_attention),
-            GlobalAttention(config.width, config.heads, config.skip_attention),
+            *(
+                GlobalAttention(config.width, config.heads, config.skip_attention)
+                for _ in range(config.attention_blocks)
+            )
         )
         self.dropout = nn.Dropout(config.dropout)
         self.classify = nn.Linear(config.width, config.classes)

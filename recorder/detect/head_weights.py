@@ -16,10 +16,9 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class HeadWeights:
-    """Two blocks and the classes (§2.3)."""
+    """One or two blocks and the classes (§2.3 has two)."""
 
-    first: AttentionWeights
-    second: AttentionWeights
+    blocks: tuple[AttentionWeights, ...]
     classify: Floats  # [width, outputs]
     classify_bias: Floats
     heads: int
@@ -30,18 +29,17 @@ def head_weights(graph: OnnxFile) -> HeadWeights:
     try:
         named = {name: np.asarray(value, np.float32) for name, value in graph.weights.items()
                  if name.startswith(("blocks.", "classify."))}  # fmt: skip
-        first, second = (
+        blocks = tuple(
             AttentionWeights(
                 named[f"blocks.{number}.query_key_value.weight"],
                 named[f"blocks.{number}.query_key_value.bias"],
                 named[f"blocks.{number}.out.weight"],
                 named[f"blocks.{number}.out.bias"],
             )
-            for number in range(2)
+            for number in range(2 if any(name.startswith("blocks.1.") for name in named) else 1)
         )
         return HeadWeights(
-            first,
-            second,
+            blocks,
             named["classify.weight"],
             named["classify.bias"],
             int(graph.metadata["birdrec.heads"]),

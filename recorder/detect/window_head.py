@@ -1,4 +1,4 @@
-"""The head over a whole window: two blocks of attention, every token seeing all others (§2.3).
+"""The head over a whole window: blocks of attention, every token seeing all others (§2.3).
 
 What onnxruntime says of the head's graph, to rounding, in a tenth of the memory: there the scores
 of all tokens over all are held at once. `Networks.attend` is the oracle.
@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from recorder.detect.attention import Projection, attended, joined
+from recorder.detect.attention import AttentionWeights, Projection, attended, joined
 from recorder.detect.head_weights import HeadWeights
-from recorder.detect.second_block import SecondBlock
+from recorder.detect.last_block import LastBlock
 
 Floats = NDArray[np.float32]
 
@@ -20,20 +20,30 @@ class WindowHead:
     """Tokens [tokens, width] to logits [tokens, outputs]."""
 
     def __init__(self, weights: HeadWeights) -> None:
-        self._first = weights.first
-        width, heads = len(weights.classify), weights.heads
-        scale = np.float32((width // heads) ** -0.5)
-        query, key, value = np.split(weights.first.query_key_value, 3, axis=1)
-        biases = np.split(weights.first.query_key_value_bias, 3)
-        self._query = Projection(query * scale, biases[0] * scale, heads)
-        self._key = Projection(key, biases[1], heads)
-        self._value = Projection(value, biases[2], heads)
-        self._second = SecondBlock(
-            weights.second, weights.classify, weights.classify_bias, heads=heads
+        self._earlier = [_WholeBlock(block, weights.heads) for block in weights.blocks[:-1]]
+        self._last = LastBlock(
+            weights.blocks[-1], weights.classify, weights.classify_bias, heads=weights.heads
         )
 
     def __call__(self, tokens: Floats) -> Floats:
         """Of a window of any length."""
+        for block in self._earlier:
+            tokens = block(tokens)
+        return self._last.logits(tokens, np.arange(len(tokens)))
+
+
+class _WholeBlock:
+    """x + attention(x) of all tokens, [tokens, width]."""
+
+    def __init__(self, block: AttentionWeights, heads: int) -> None:
+        self._block = block
+        scale = np.float32((len(block.out) // heads) ** -0.5)
+        query, key, value = np.split(block.query_key_value, 3, axis=1)
+        biases = np.split(block.query_key_value_bias, 3)
+        self._query = Projection(query * scale, biases[0] * scale, heads)
+        self._key = Projection(key, biases[1], heads)
+        self._value = Projection(value, biases[2], heads)
+
+    def __call__(self, tokens: Floats) -> Floats:
         mixed = attended(self._query.of(tokens), self._key.of(tokens), self._value.of(tokens))
-        known = joined(self._first, tokens, mixed)
-        return self._second.logits(known, np.arange(len(known)))
+        return joined(self._block, tokens, mixed)

@@ -1,4 +1,4 @@
-"""The head's second block and the classes: what is said of some tokens that see all others (§2.3).
+"""The head's last block and the classes: what is said of some tokens that see all others (§2.3).
 
 For few tokens it is cheapest to multiply their queries into the key and value weights instead of
 projecting all tokens (q . W_k y = (W_k^T q) . y); for many, to project all once.
@@ -25,8 +25,8 @@ _FEW = 64
 """Tokens: for so many, multiplying into the weights is not slower."""
 
 
-class SecondBlock:
-    """Logits of tokens from what the first block says of all."""
+class LastBlock:
+    """Logits of tokens from what the block before, or the encoder, says of all."""
 
     def __init__(
         self, block: AttentionWeights, classify: Floats, classify_bias: Floats, *, heads: int

@@ -1,0 +1,55 @@
+"""The mean of the weights of nets that come from one another: what several know, at one's price.
+
+Nets that go on from one start mostly lie in one valley, whose middle errs less than its slopes
+(Wortsman et al., "Model soups" and "Robust fine-tuning", 2022: arXiv:2203.05482, 2109.01903). The
+mean of nets that were begun apart is no net. Not in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from recorder.detect.mel import MelConfig
+from recorder.errors import UsageError
+from train.ancestors import ancestors_of, read_net, start_from
+from train.checkpoint import write_content
+from train.nets import rebuilt
+
+
+def write_soup(paths: Sequence[Path], out: Path) -> Path:
+    """Write the mean of the averaged weights of the nets in `paths` as a checkpoint.
+
+    The first must be a checkpoint: its classes and its blocks of attention are those of the mean,
+    and of the others what they have of them. Nothing has judged it, and no training goes on from
+    it but by `--init`. UsageError when there are fewer than two, or it cannot be written;
+    ConfigError when they are of different kinds.
+    """
+    if len(paths) < 2:
+        raise UsageError("a mean of one net is that net: name two or more")
+    if paths[0].is_dir():
+        raise UsageError(f"{paths[0]} is a bundle: name a checkpoint first, whose classes stay")
+    first, *others = (read_net(path) for path in paths)
+    labels = first.content["labels"]
+    each = [first.net.state_dict()]
+    for other, path in zip(others, paths[1:], strict=True):
+        net = rebuilt(first.content, MelConfig(n_fft=first.mel.n_fft))
+        # A class that only the first has keeps what the first says of it.
+        net.load_state_dict(first.net.state_dict())
+        start_from(net, other, path, labels)
+        each.append(net.state_dict())
+    mean = {
+        name: torch.stack([one[name] for one in each]).mean(0)
+        if value.is_floating_point()
+        else value
+        for name, value in each[0].items()
+    }
+    ancestors = [*first.content.get("ancestors", []), *ancestors_of(others)]
+    once = [one for at, one in enumerate(ancestors) if one not in ancestors[:at]]
+    unjudged = {"judged_by": "", "figures": {}}
+    content = {**first.content, **unjudged, "ancestors": once, "net": mean, "average": mean}
+    content.pop("optimizer", None)
+    write_content(out, content, "the mean")
+    return out
