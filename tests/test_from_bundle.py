@@ -92,7 +92,7 @@ def test_a_training_starts_from_a_bundle_and_owes_it_credit(bundle: Path, tmp_pa
     )
     made = write_bundle(mine, tmp_path / "mine", threshold=0.5, evaluation="none")
     card = (made.path / "MODEL_CARD.md").read_text("utf-8")
-    assert "starting from or taught by other nets (toy_model)" in card
+    assert "starting from, taught by or averaged with other nets (toy_model)" in card
     assert {"Ada Lark", "Bo Crane", "Cy Finch"} <= set(made.details["attribution"])
     assert made.details["licence"] == "CC BY-NC-SA 4.0"
 
