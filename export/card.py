@@ -51,7 +51,11 @@ def model_card(checkpoint: Checkpoint, details: dict[str, Any], notes: str) -> s
 
 def _start(details: dict[str, Any]) -> str:
     names = "; ".join(details["ancestors"])
-    return f"starting from, taught by or averaged with other nets ({names})" if names else "from scratch"
+    return (
+        f"starting from, taught by or averaged with other nets ({names})"
+        if names
+        else "from scratch"
+    )
 
 
 def _licence_name(url: str) -> str:
