@@ -186,3 +186,21 @@ def test_what_is_no_mp3_is_not_taken_for_one(tmp_path: Path, content: bytes) -> 
     path.write_bytes(content)
     with path.open("rb") as stream:
         assert mp3_frames(stream.fileno(), len(content)) is None
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(48_000, 1), (22_050, 1), (44_100, 2)])
+def test_frames_of_another_kind_are_named(
+    good: Path, tmp_path: Path, rate_hz: int, channels: int
+) -> None:
+    """Decoders stop there without a word."""
+    other = tmp_path / "other.mp3"
+    noise = np.random.default_rng(0).standard_normal((3 * rate_hz, channels)) * 0.05
+    soundfile.write(other, noise, rate_hz, format="MP3")
+    both = tmp_path / "both.mp3"
+    both.write_bytes(good.read_bytes() + other.read_bytes())
+    sound, got = read_all(both)
+    np.testing.assert_array_equal(got, soundfile.read(good, dtype="float32")[0])
+    kind = f"{rate_hz} Hz, {'mono' if channels == 1 else 'stereo'}"
+    assert sound.damage is not None
+    assert f"MP3 of another kind ({kind} instead of" in sound.damage
+    assert f"from byte {len(good.read_bytes())} on" in sound.damage

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from recorder.errors import AudioFileError
 from recorder.sound.decoder import Forwards, bridged, one_line, open_regular, promised
 from recorder.sound.flac_frames import FlacFrames
-from recorder.sound.mend import mended
+from recorder.sound.mend import behind_junk, mended
 from recorder.sound.mended import Mended
 from recorder.sound.mp3_frames import mp3_frames
 from recorder.sound.notes import Notes, read_notes
@@ -91,11 +91,10 @@ class AudioFile:
             damage = self._ogg.damage or (mend.damage if mend else "")
             mend = Mended(self._ogg.stretches[0].file, damage=damage)
         try:
-            # By descriptor, not by name: names need not be UTF-8.
-            self._sound = Forwards(self._descriptor if mend is None else mend.file, closefd=False)
-        except (soundfile.SoundFileError, ValueError, TypeError, OverflowError) as error:
+            self._sound, mend = _opened(self._descriptor, self._bytes, mend)
+        except AudioFileError:
             os.close(self._descriptor)
-            raise AudioFileError(f"not audio that can be decoded ({one_line(error)})") from error
+            raise
         self.sample_rate_hz: int = self._sound.samplerate
         self.channels: int = self._sound.channels
         frames = self._sound.frames
@@ -335,6 +334,18 @@ class AudioFile:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _opened(descriptor: int, size: int, mend: Mended | None) -> tuple[Forwards, Mended | None]:
+    """The decoder, and how the file has to be mended for it; AudioFileError where none takes it."""
+    try:
+        # By descriptor, not by name: names need not be UTF-8.
+        return Forwards(descriptor if mend is None else mend.file, closefd=False), mend
+    except (soundfile.SoundFileError, ValueError, TypeError, OverflowError) as error:
+        later = behind_junk(descriptor, size) if mend is None else None
+        if later is None:
+            raise AudioFileError(f"not audio that can be decoded ({one_line(error)})") from error
+    return _opened(descriptor, size, later)
 
 
 def read_mono(path: Path, sample_rate_hz: int) -> Samples:

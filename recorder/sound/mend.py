@@ -8,14 +8,25 @@ as an empty file. An Ogg stream that was cut has no last page, and may be taken 
 from __future__ import annotations
 
 import os
+import re
 
+from recorder.sound.mend_big_endian import mended_aiff, mended_au
 from recorder.sound.mend_coded import mended_flac, mended_mp3, mended_ogg
 from recorder.sound.mend_plain import mended_caf, mended_wav
 from recorder.sound.mended import Mended
+from recorder.sound.patched import PatchedFile
 
 _MAGIC_BYTES = 12
-_OTHERS = (b"FORM", b"RIFX", b".snd", b"dns.", b"riff")
+_OTHERS = (b"RIFX", b"dns.", b"riff")
 """Of these a decoder knows the length by itself."""
+_JUNK_BYTES = 1 << 20
+"""Further in no beginning is looked for: what is not sound at all need not be read to its end."""
+_BEGINS = re.compile(
+    rb"(?:RIFF|RF64)....WAVE|FORM....AIF[FC]|fLaC[\x00\x80]\x00\x00\x22|OggS\x00\x02"
+    rb"|caff\x00\x01\x00\x00|riff\x2e\x91\xcf\x11|\.snd\x00\x00......\x00{3}[\x01-\x1b]\x00",
+    re.DOTALL,
+)
+"""How files with sound in them begin. An MP3's frames are looked for one by one."""
 
 
 def mended(descriptor: int, size: int) -> Mended | None:
@@ -25,8 +36,24 @@ def mended(descriptor: int, size: int) -> Mended | None:
         return mended_wav(descriptor, size)
     if magic[:4] == b"caff":
         return mended_caf(descriptor, size)
+    if magic[:4] == b"FORM" and magic[8:11] == b"AIF":
+        return mended_aiff(descriptor, size)
+    if magic[:4] == b".snd":
+        return mended_au(descriptor, size)
     if magic[:4] == b"OggS":
         return mended_ogg(descriptor, size)
     if magic[:4] == b"fLaC":
         return mended_flac(descriptor, size)
     return None if magic[:4] in _OTHERS else mended_mp3(descriptor, size)
+
+
+def behind_junk(descriptor: int, size: int) -> Mended | None:
+    """How to read a file that no decoder knows by its first bytes, but in which sound begins
+    later: other files' bytes, or zeros, in front of it."""
+    begins = _BEGINS.search(os.pread(descriptor, _JUNK_BYTES, 0), 1)
+    if begins is None:
+        return None
+    return Mended(
+        PatchedFile(descriptor, [(begins.start(), size)]),
+        damage=f"its first {begins.start()} bytes are no sound",
+    )

@@ -88,4 +88,10 @@ def _mp3_damage(mp3: Mp3) -> str:
     if mp3.holes:
         each = [f"about {n * frame_s:.3g} s at {at * frame_s:.2f} s" for at, n in mp3.holes]
         words.append(bridged(each))
+    if mp3.other:
+        place, kind = mp3.other
+        words.append(
+            f"from byte {place} on it is MP3 of another kind ({kind} instead of {mp3.first.kind}), "
+            "which is not read: cut the file there"
+        )
     return "; ".join(words)

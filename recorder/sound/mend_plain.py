@@ -6,14 +6,12 @@ import os
 import struct
 from dataclasses import dataclass
 
-from recorder.sound.mended import Mended, unclosed
+from recorder.sound.mended import SHORTEST_TAIL_S, Mended, first_of_two, is_chunks, unclosed
 from recorder.sound.patched import PatchedFile
 
 _HEADER_BYTES = 1 << 16
 """More than most recorders write before the sound."""
 _LONGEST_HEADER_BYTES = 1 << 24
-_SHORTEST_TAIL_S = 1.0
-"""A shorter tail that is no chunk may be anything: a tag, or a pad."""
 _LARGEST_32 = 0xFFFFFFFF
 _ALL_ONES = b"\xff" * 4
 """A length that stands in the chunk `ds64` instead."""
@@ -56,14 +54,9 @@ def mended_wav(descriptor: int, size: int) -> Mended | None:
         return Mended(whole, promised=wav.claimed // wav.block_bytes) if short else None
     after = wav.data_at + wav.claimed + wav.claimed % 2
     if wav.claimed and os.pread(descriptor, 4, after) in (b"RIFF", b"RF64"):
-        another_s = wav.claimed / max(1, wav.bytes_a_second)
-        return Mended(
-            PatchedFile(descriptor, [(0, after)]),
-            damage=f"from {another_s:.2f} s on it is another WAV, which is not read: cut the file "
-            f"after {after} bytes",
-        )
-    is_sound = not wav.claimed or size - after >= _SHORTEST_TAIL_S * wav.bytes_a_second
-    if not is_sound or _is_chunks(descriptor, after, size):
+        return first_of_two(descriptor, after, wav.claimed / max(1, wav.bytes_a_second), "WAV")
+    is_sound = not wav.claimed or size - after >= SHORTEST_TAIL_S * wav.bytes_a_second
+    if not is_sound or is_chunks(descriptor, after, size, "little"):
         return None
     said = f"{wav.claimed} bytes of sound" if wav.claimed else "no sound"
     return Mended(
@@ -143,14 +136,3 @@ def mended_caf(descriptor: int, size: int) -> Mended | None:
         return Mended(file, promised=(length - 4) // block_bytes)
     said = "" if length == -1 else unclosed(f"{max(0, length - 4)} bytes of sound", real)
     return Mended(file, said)
-
-
-def _is_chunks(descriptor: int, place: int, size: int) -> bool:
-    """Does a file go on with chunks (notes, markers) up to its end?"""
-    while place < size:
-        head = os.pread(descriptor, 8, place)
-        if len(head) < 8 or not all(32 <= one < 127 for one in head[:4]):
-            return False
-        length = int.from_bytes(head[4:], "little")
-        place += 8 + length + length % 2
-    return place <= size + 1

@@ -52,6 +52,10 @@ class _Header:
             return 17 if self.mono else 32
         return 9 if self.mono else 17
 
+    @property
+    def kind(self) -> str:
+        return f"{self.rate_hz} Hz, {'mono' if self.mono else 'stereo'}"
+
     def goes_with(self, other: _Header) -> bool:
         return (self.version, self.rate_hz, self.mono) == (
             other.version, other.rate_hz, other.mono
@@ -94,6 +98,8 @@ class Mp3:
     begins_at: int
     """Behind what players write before the sound (ID3)."""
     runs: list[_Run] = field(default_factory=list)
+    other: tuple[int, str] | None = None
+    """Where frames of another kind begin first, which no decoder goes on with, and which kind."""
 
     @cached_property
     def _tag_at(self) -> int:
@@ -195,7 +201,19 @@ def mp3_frames(descriptor: int, size: int) -> Mp3 | None:
             run.muted = _muted(reader, run)
         found.runs.append(run)
         place = run.stop
+        found.other = found.other or _of_another_kind(reader, place, size, found.first)
     return found
+
+
+def _of_another_kind(
+    reader: _Reader, place: int, size: int, first: _Header
+) -> tuple[int, str] | None:
+    """(place, kind) of frames that follow here, behind other bytes at most, if unlike the first."""
+    start = _next_run(reader, place, size, None)
+    header = None if start is None else _header(reader.at(start, 4))
+    if start is None or header is None or header.goes_with(first):
+        return None
+    return start, header.kind
 
 
 class _Reader:

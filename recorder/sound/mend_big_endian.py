@@ -1,0 +1,135 @@
+"""AIFF and AU, whose numbers are big-endian: true lengths in front of the sound."""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+
+from recorder.sound.mended import SHORTEST_TAIL_S, Mended, first_of_two, is_chunks, unclosed
+from recorder.sound.patched import PatchedFile
+
+_HEADER_BYTES = 1 << 16
+"""More than recorders write before the sound."""
+_LARGEST_32 = 0xFFFFFFFF
+_AU_SAMPLE_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
+"""By encoding: mu-law, integers of 8 to 32 bits, floats, doubles, A-law."""
+_PLAIN = b"NONE twos sowt raw  in24 in32 fl32 FL32 fl64 FL64"
+_ONE_BYTE = b"ulaw ULAW alaw ALAW"
+"""Kinds of AIFC whose samples are as long as its COMM says; and those of one byte, that say two."""
+_LONG_NOTES_BYTES = 4096
+"""libsndfile refuses an AIFF with notes of more than 8 KB."""
+_SSND_HEAD_BYTES = 8
+"""An offset and a block size, counted with the chunk."""
+
+
+@dataclass(frozen=True)
+class _Aiff:
+    """What the header of an AIFF says."""
+
+    before: bytes
+    """Everything up to the head of the chunk with the sound."""
+    claimed: int
+    """Bytes of sound."""
+    offset: int
+    """Bytes between the chunk's head and its sound."""
+    frames_at: int
+    """Where the number of frames stands."""
+    block_bytes: int
+    rate_hz: float
+
+    @property
+    def sound_at(self) -> int:
+        return len(self.before) + 8 + _SSND_HEAD_BYTES + self.offset
+
+
+def mended_aiff(descriptor: int, size: int) -> Mended | None:
+    """An AIFF whose sound is longer than it says, or behind which much else follows. Shorter than
+    promised libsndfile sees for itself."""
+    aiff = _aiff(os.pread(descriptor, _HEADER_BYTES, 0))
+    if aiff is None or not aiff.block_bytes:
+        return None
+    real = size - aiff.sound_at
+    real -= real % aiff.block_bytes
+    after = aiff.sound_at + aiff.claimed + aiff.claimed % 2
+    if real <= aiff.claimed:
+        return None
+    bytes_a_second = aiff.block_bytes * aiff.rate_hz
+    if aiff.claimed and bytes_a_second:
+        if os.pread(descriptor, 4, after) == b"FORM":
+            return first_of_two(descriptor, after, aiff.claimed / bytes_a_second, "AIFF")
+        if size - after < SHORTEST_TAIL_S * bytes_a_second:
+            return None
+    if is_chunks(descriptor, after, size, "big"):
+        many = size - after > _LONG_NOTES_BYTES
+        return Mended(PatchedFile(descriptor, [(0, after)])) if many else None
+    said = f"{aiff.claimed} bytes of sound" if aiff.claimed else "no sound"
+    repair, damage = unclosed(said, real), ""
+    end = aiff.sound_at + real
+    if end - 8 > _LARGEST_32:
+        end = _LARGEST_32 - _LARGEST_32 % aiff.block_bytes
+        end -= aiff.block_bytes - aiff.sound_at % aiff.block_bytes
+        damage = f"an AIFF cannot hold more than 4 GiB: what follows after {end} bytes is not read"
+    chunk_bytes = end - len(aiff.before) - 8
+    header = bytearray(aiff.before)
+    struct.pack_into(">I", header, 4, end - 8)
+    struct.pack_into(">I", header, aiff.frames_at, (end - aiff.sound_at) // aiff.block_bytes)
+    head = bytes(header) + b"SSND" + struct.pack(">I", chunk_bytes)
+    return Mended(PatchedFile(descriptor, [head, (len(head), end)]), repair, damage)
+
+
+def _aiff(head: bytes) -> _Aiff | None:
+    place, frames_at, block_bytes, rate_hz = 12, 0, 0, 0.0
+    compressed = head[8:12] == b"AIFC"
+    while place + 8 <= len(head):
+        name = head[place : place + 4]
+        (length,) = struct.unpack_from(">I", head, place + 4)
+        if name == b"SSND":
+            if place + 16 > len(head) or not frames_at:
+                return None
+            (offset,) = struct.unpack_from(">I", head, place + 8)
+            claimed = max(0, length - _SSND_HEAD_BYTES - offset)
+            return _Aiff(head[:place], claimed, offset, frames_at, block_bytes, rate_hz)
+        if name == b"COMM" and place + 30 <= len(head):
+            channels, _, bits = struct.unpack_from(">HIH", head, place + 8)
+            frames_at = place + 10
+            kind = head[place + 26 : place + 30] if compressed else b"NONE"
+            sample_bytes = 1 if kind in _ONE_BYTE else -(-bits // 8) if kind in _PLAIN else 0
+            block_bytes = channels * sample_bytes
+            rate_hz = _extended(head[place + 16 : place + 26])
+        place += 8 + length + length % 2
+    return None
+
+
+def _extended(ten_bytes: bytes) -> float:
+    """A positive number in the 80 bits of the 68881, as AIFF has its rate."""
+    exponent, mantissa = struct.unpack(">HQ", ten_bytes)
+    power = exponent - 16383 - 63
+    return float(mantissa) * 2.0**power if -128 < power < 64 else 0.0
+
+
+def mended_au(descriptor: int, size: int) -> Mended | None:
+    """An AU whose sound is longer than it says; libsndfile takes all ones for 'to the end'."""
+    head = os.pread(descriptor, 24, 0)
+    if len(head) < 24:
+        return None
+    sound_at, claimed, encoding, rate_hz, channels = struct.unpack(">5I", head[4:])
+    block_bytes = _AU_SAMPLE_BYTES.get(encoding, 0) * channels
+    if not block_bytes or claimed == _LARGEST_32:
+        return None
+    real = size - sound_at
+    real -= real % block_bytes
+    if real <= claimed:
+        return None
+    if claimed and rate_hz:
+        bytes_a_second = block_bytes * rate_hz
+        if os.pread(descriptor, 4, sound_at + claimed) == b".snd":
+            seconds = claimed / bytes_a_second
+            return first_of_two(descriptor, sound_at + claimed, seconds, "AU")
+        if real - claimed < SHORTEST_TAIL_S * bytes_a_second:
+            return None
+    said = f"{claimed} bytes of sound" if claimed else "no sound"
+    header = head[:8] + struct.pack(">I", _LARGEST_32) + head[12:]
+    return Mended(
+        PatchedFile(descriptor, [header, (24, sound_at + real)]), repair=unclosed(said, real)
+    )
