@@ -95,7 +95,7 @@ def test_a_good_one_is_read_as_it_is_and_so_is_one_with_notes_behind_it(
         assert (sound.repair, sound.damage) == ("", None)
 
 
-@pytest.mark.parametrize("name", ["a.aiff", "a.au"])
+@pytest.mark.parametrize("name", ["a.aiff", "a.au", "a.caf"])
 def test_of_two_in_one_file_the_second_is_named(
     tmp_path: Path, birdlike: MakeSound, name: str
 ) -> None:
@@ -137,6 +137,23 @@ def test_what_stands_before_the_sound_is_passed_over(
     sound, got = read_all(path)
     np.testing.assert_array_equal(got, whole)
     assert sound.damage == f"its first {len(junk)} bytes are no sound"
+
+
+@pytest.mark.parametrize("name", [b"LIST", b"guan", b"bext"])
+def test_a_chunk_of_odd_length_without_its_pad_is_passed(
+    tmp_path: Path, birdlike: MakeSound, name: bytes
+) -> None:
+    """Some writers forget the byte that makes it even; libsndfile finds no sound then."""
+    path = tmp_path / "a.wav"
+    content, whole = made(path, birdlike)
+    chunk = name + struct.pack("<I", 7) + b"INFOabc"
+    path.write_bytes(content[:12] + chunk + content[12:])
+    with pytest.raises(soundfile.SoundFileError):
+        soundfile.info(path)
+    sound, got = read_all(path)
+    np.testing.assert_array_equal(got, whole)
+    assert "lacks the byte that makes it even" in sound.repair
+    assert sound.damage is None
 
 
 def test_what_is_no_sound_is_refused_however_long_it_is(tmp_path: Path) -> None:

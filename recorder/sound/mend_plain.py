@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 
 from recorder.sound.mended import SHORTEST_TAIL_S, Mended, first_of_two, is_chunks, unclosed
-from recorder.sound.patched import PatchedFile
+from recorder.sound.patched import Part, PatchedFile
 
 _HEADER_BYTES = 1 << 16
 """More than most recorders write before the sound."""
@@ -42,7 +42,9 @@ def mended_wav(descriptor: int, size: int) -> Mended | None:
     Shorter than promised libsndfile sees a WAV for itself.
     """
     wav = _wav(_up_to_data(descriptor))
-    if wav is None or not wav.block_bytes:
+    if wav is None:
+        return _unpadded(descriptor, size)
+    if not wav.block_bytes:
         return None
     rest = size - wav.data_at
     real = rest - rest % wav.block_bytes
@@ -63,6 +65,21 @@ def mended_wav(descriptor: int, size: int) -> Mended | None:
         PatchedFile(descriptor, [_true_header(wav, size, real), (wav.data_at, wav.data_at + real)]),
         repair=unclosed(said, real),
     )
+
+
+def _unpadded(descriptor: int, size: int) -> Mended | None:
+    """A chunk of odd length before the sound, behind which the byte is missing that makes it even:
+    from there on nothing is where it is looked for."""
+    head, place = os.pread(descriptor, _HEADER_BYTES, 0), 12
+    while place + 8 <= len(head):
+        length = int.from_bytes(head[place + 4 : place + 8], "little")
+        name, end = head[place : place + 4], place + 8 + length
+        if length % 2 and head[end : end + 4] in (b"fmt ", b"fact", b"LIST", b"data"):
+            parts: list[Part] = [(0, end), b"\0", (end, size)]
+            words = f"its chunk {name.decode('latin-1')!r} lacks the byte that makes it even"
+            return Mended(PatchedFile(descriptor, parts), repair=words)
+        place = end + length % 2
+    return None
 
 
 def _up_to_data(descriptor: int) -> bytes:
@@ -111,13 +128,14 @@ def mended_caf(descriptor: int, size: int) -> Mended | None:
     """A Core Audio file says -1 while it is written, and may go on saying so: libsndfile gives up,
     as it does where fewer bytes follow than promised."""
     head = os.pread(descriptor, _HEADER_BYTES, 0)
-    place, block_bytes = 8, 0
+    place, block_bytes, rate_hz = 8, 0, 0.0
     while place + 12 <= len(head):
         name = head[place : place + 4]
         (length,) = struct.unpack_from(">q", head, place + 4)
         if name == b"data":
             break
         if name == b"desc" and place + 32 <= len(head):
+            (rate_hz,) = struct.unpack_from(">d", head, place + 12)
             (block_bytes,) = struct.unpack_from(">I", head, place + 28)
         if length < 0:
             return None
@@ -126,7 +144,9 @@ def mended_caf(descriptor: int, size: int) -> Mended | None:
         return None
     sound_at = place + 16
     # Behind a count of edits, which belongs to the chunk.
-    real = size - sound_at
+    real, after = size - sound_at, sound_at + length - 4
+    if length > 4 and block_bytes and rate_hz > 0 and os.pread(descriptor, 4, after) == b"caff":
+        return first_of_two(descriptor, after, (length - 4) / block_bytes / rate_hz, "CAF")
     if not block_bytes or real <= 0 or 4 < length <= real + 4:
         return None
     real -= real % block_bytes
