@@ -102,12 +102,6 @@ def test_a_row_is_spoken_within_two_and_a_half_seconds(
     assert first_possible - 16 * TOKEN_SAMPLES > bundle.halo_tokens * TOKEN_SAMPLES
 
 
-def test_drift_is_known(short: Networks, birdlike: MakeSound) -> None:
-    pipeline = RollingPipeline(short)
-    pipeline.push(birdlike(60.0, seed=6))
-    assert 0.0 < pipeline.drift < 1e-3
-
-
 def test_nan_is_never_nocall(
     short: Networks, birdlike: MakeSound, monkeypatch: pytest.MonkeyPatch
 ) -> None:

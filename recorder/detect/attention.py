@@ -67,12 +67,12 @@ def _seen(query: Floats, keys: Floats, values: Floats) -> Floats:
     # Both sums in one product: a last value of 1 makes the sum below the bar.
     summed = np.concatenate([values, np.ones((len(values), 1), np.float32)], axis=1)
     for at in range(0, len(query), _PORTION):
-        sums = _sums(query[at : at + _PORTION], across, summed)
+        sums = softmax_sums(query[at : at + _PORTION], across, summed)
         result[at : at + _PORTION] = sums[:, :-1] / sums[:, -1:]
     return result
 
 
-def _sums(query: Floats, across: Floats, summed: Floats) -> Floats:
+def softmax_sums(query: Floats, across: Floats, summed: Floats) -> Floats:
     """Of each query the sum of e^score times what is summed, [asked, d + 1], up to a factor.
 
     A softmax may be shifted as one likes: mostly it need not be, and nothing is looked for first.

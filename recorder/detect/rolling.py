@@ -73,11 +73,6 @@ class RollingPipeline:
         self._begin_segment(0)
 
     @property
-    def drift(self) -> float:
-        """How far the head that slides had gone astray at most, see `detect.incremental`."""
-        return self._head.drift
-
-    @property
     def settled_samples(self) -> int:
         """Everything before this sample has been settled, or was lost."""
         return self._settled * CHUNK_SAMPLES
