@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,8 +118,8 @@ def file_result(gathered: Gathered, manifest: ManifestRow, heard_s: float) -> Fi
     name, bundle, outputs = manifest.path, gathered.bundle, gathered.scores
     classes = len(bundle.labels)
     scores, bird = outputs[:, :classes], outputs[:, classes] if bundle.any_bird else None
-    said, thresholds = bundle.said, gathered.thresholds
-    hits_of = detected(outputs, thresholds, classes)
+    said, limits = bundle.said, [float(limit) for limit in gathered.thresholds]
+    hits_of = detected(outputs, gathered.thresholds, classes)
     rejected = _reject(hits_of, outputs, gathered, manifest)
     chunks, detections = [], []
     for place, hits in enumerate(hits_of):
@@ -126,9 +128,10 @@ def file_result(gathered: Gathered, manifest: ManifestRow, heard_s: float) -> Fi
         for index in labels:
             label = said[index]
             names = (label.label, label.scientific_name, label.common_name)
-            score, threshold = float(outputs[place, index]), float(thresholds[index])
-            detections.append(DetectionRow(name, start_s, end_s, *names, score, threshold))
-        birds = " ".join(said[index].label for index in labels) or "nocall"
+            score = float(outputs[place, index])
+            detections.append(DetectionRow(name, start_s, end_s, *names, score, limits[index]))
+        # A long recording says the same few things thousands of times.
+        birds = sys.intern(" ".join(said[index].label for index in labels) or "nocall")
         chunks.append(ChunkRow(f"{_row_stem(name)}_{end_s:g}", name, start_s, end_s, birds))
     events = _events(name, gathered, hits_of, round(heard_s, 3))
     heard = tuple(detections), tuple(chunks), events
@@ -182,7 +185,10 @@ def _events(
             start_s = (before + event.first_token) * TOKEN_S
             end_s = min((before + event.last_token) * TOKEN_S, recording_s)
             rows.append(EventRow(name, start_s, end_s, said[output].label, event.score))
-    return tuple(sorted(rows, key=lambda row: (row.start_s, row.label)))
+    # By one, then by the other: tuples to compare would be megabytes of a day's events.
+    rows.sort(key=attrgetter("label"))
+    rows.sort(key=attrgetter("start_s"))
+    return tuple(rows)
 
 
 def _row_stem(name: str) -> str:
