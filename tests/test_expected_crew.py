@@ -38,7 +38,7 @@ def options(
         "--out",
         place / "out",
         "--threshold",
-        "0.05",
+        "0.01",
         "--quiet",
     )
     assert done.returncode == 0, done.stderr
