@@ -62,7 +62,9 @@ def test_it_is_the_whole_head_on_the_window_that_ends_with_the_chunk(
         scores[:classes] *= scores[classes]
         history = [*history, scores][-WINDOW_TOKENS // 16 :]
         best = np.max(history, axis=0)
-        scores = np.append(scores[:classes] * best[:classes] ** 0.25, scores[classes])
+        scores = np.append(
+            scores[:classes] * best[:classes] ** bundle.recurrence_exponent, scores[classes]
+        )
         assert row.index == chunk
         np.testing.assert_allclose(row.scores, scores, atol=1e-4)
         np.testing.assert_allclose(row.token_scores, sigmoid(logits[-16:]), atol=1e-4)
