@@ -14,8 +14,10 @@ _HEADER_BYTES = 1 << 16
 _LARGEST_32 = 0xFFFFFFFF
 _AU_SAMPLE_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 """By encoding: mu-law, integers of 8 to 32 bits, floats, doubles, A-law."""
-_PLAIN = b"NONE twos sowt raw  in24 in32 fl32 FL32 fl64 FL64"
-_ONE_BYTE = b"ulaw ULAW alaw ALAW"
+_PLAIN = frozenset(
+    {b"NONE", b"twos", b"sowt", b"raw ", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64"}
+)
+_ONE_BYTE = frozenset({b"ulaw", b"ULAW", b"alaw", b"ALAW"})
 """Kinds of AIFC whose samples are as long as its COMM says; and those of one byte, that say two."""
 _LONG_NOTES_BYTES = 4096
 """libsndfile refuses an AIFF with notes of more than 8 KB."""
