@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from recorder.sound.audiofile import AudioFile
+from recorder.sound.extent import Extent
 from recorder.sound.flac_frames import FlacFrames
 from recorder.sound.patched import PatchedFile
 
@@ -164,7 +165,7 @@ def test_frames_are_found_at_their_samples(tmp_path: Path) -> None:
     noise = np.random.default_rng(2).integers(-999, 999, 10 * 4_096 + 17).astype(np.int16)
     soundfile.write(tmp_path / "a.flac", noise, RATE_HZ)
     with (tmp_path / "a.flac").open("rb") as stream:
-        frames = FlacFrames(stream.fileno())
+        frames = FlacFrames(Extent.whole(stream.fileno()))
         assert frames.starts == [number * 4_096 for number in range(11)]
         assert [frames.number_at(sample) for sample in (0, 4_095, 4_096, 99_999)] == [0, 0, 1, 10]
         got = Forwards(frames.from_frame(4)).read(100, dtype="int16")
@@ -188,7 +189,7 @@ def test_a_patched_file_reads_like_its_parts_joined(
         part if isinstance(part, bytes) else under[part[0] : part[1]] for part in ordered
     )
     with path.open("rb") as stream:
-        patched = PatchedFile(stream.fileno(), ordered)
+        patched = PatchedFile(Extent.whole(stream.fileno()), ordered)
         for place, count in reads:
             patched.seek(place)
             assert patched.read(count) == joined[place : place + count]
@@ -292,18 +293,6 @@ def test_a_flac_that_holds_more_than_it_says_is_read_to_its_end(
     np.testing.assert_array_equal(got, whole)
     assert "promises 50000 samples, the file holds more" in sound.repair
     assert sound.damage is None
-
-
-def test_of_two_wavs_in_one_file_the_first_is_read_and_the_second_named(
-    tmp_path: Path, good: Path
-) -> None:
-    """libsndfile refuses the file."""
-    path = tmp_path / "both.wav"
-    path.write_bytes(good.read_bytes() * 2)
-    sound, got = read_all(path)
-    np.testing.assert_array_equal(got, soundfile.read(good, dtype="float32")[0])
-    assert sound.damage is not None
-    assert "from 8.00 s on it is another WAV" in sound.damage
 
 
 def test_of_two_flacs_in_one_file_the_second_is_named(tmp_path: Path, birdlike: MakeSound) -> None:

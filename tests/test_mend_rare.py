@@ -81,13 +81,28 @@ def test_an_au_that_was_not_closed_is_read_to_its_end(
     assert sound.damage is None
 
 
-@pytest.mark.parametrize("name", ["a.aiff", "a.au"])
+@pytest.mark.parametrize("claimed", [0, 4, 100_000])
+def test_a_caf_that_was_not_closed_is_read_to_its_end(
+    tmp_path: Path, birdlike: MakeSound, claimed: int
+) -> None:
+    path = tmp_path / "a.caf"
+    content, whole = made(path, birdlike)
+    path.write_bytes(with_sound_bytes(content, "caf", claimed))
+    sound, got = read_all(path)
+    np.testing.assert_array_equal(got, whole)
+    assert "did not close it" in sound.repair
+    assert sound.damage is None
+
+
+@pytest.mark.parametrize("name", ["a.aiff", "a.au", "a.caf"])
 def test_a_good_one_is_read_as_it_is_and_so_is_one_with_notes_behind_it(
     tmp_path: Path, birdlike: MakeSound, name: str
 ) -> None:
     path = tmp_path / name
     content, whole = made(path, birdlike)
-    notes = b"ANNO" + struct.pack(">I", 300_000) + b"a" * 300_000 if name == "a.aiff" else b""
+    heads = {"a.aiff": b"ANNO" + struct.pack(">I", 300_000), "a.au": b""}
+    heads["a.caf"] = b"info" + struct.pack(">q", 300_000)
+    notes = heads[name] + b"a" * 300_000 * bool(heads[name])
     for data in (content, content + notes, content + b"TAG" + bytes(125)):
         path.write_bytes(data)
         sound, got = read_all(path)
@@ -137,6 +152,75 @@ def test_what_stands_before_the_sound_is_passed_over(
     sound, got = read_all(path)
     np.testing.assert_array_equal(got, whole)
     assert sound.damage == f"its first {len(junk)} bytes are no sound"
+
+
+@pytest.mark.parametrize("claimed", [0, 100_000])
+@pytest.mark.parametrize("suffix", ["wav", "rf64", "aiff", "au", "caf"])
+def test_of_two_faults_at_once_both_are_mended(
+    tmp_path: Path, birdlike: MakeSound, suffix: str, claimed: int
+) -> None:
+    """The recorder lost its power, and the card was damaged: other bytes, then a false length."""
+    path = tmp_path / f"a.{suffix}"
+    content, whole = made(path, birdlike)
+    path.write_bytes(bytes(4096) + with_sound_bytes(content, suffix, claimed))
+    sound, got = read_all(path)
+    np.testing.assert_array_equal(got, whole)
+    assert sound.damage == "its first 4096 bytes are no sound"
+    assert "did not close it" in sound.repair
+
+
+def with_sound_bytes(content: bytes, suffix: str, claimed: int) -> bytes:
+    """The same file, whose header speaks of so many bytes of sound."""
+    if suffix == "au":
+        return with_number(content, 8, claimed)
+    if suffix == "aiff":
+        return with_number(content, content.index(b"SSND") + 4, claimed)
+    if suffix == "caf":
+        at = content.index(b"data") + 4
+        return content[:at] + struct.pack(">q", claimed) + content[at + 8 :]
+    if suffix == "rf64":
+        at = content.index(b"ds64") + 16
+        return content[:at] + struct.pack("<Q", claimed) + content[at + 8 :]
+    at = content.index(b"data") + 4
+    return content[:at] + struct.pack("<I", claimed) + content[at + 4 :]
+
+
+def test_behind_other_bytes_a_stream_that_was_cut_is_read_to_its_last_page(
+    tmp_path: Path, birdlike: MakeSound
+) -> None:
+    path = tmp_path / "a.ogg"
+    content, _ = made(path, birdlike)
+    path.write_bytes(content[:-20_000])
+    cut, alone = read_all(path)
+    path.write_bytes(bytes(4096) + content[:-20_000])
+    sound, got = read_all(path)
+    np.testing.assert_array_equal(got, alone)
+    assert sound.damage == f"its first 4096 bytes are no sound; {cut.damage}"
+
+
+def test_behind_other_bytes_a_flac_is_bridged_where_it_is_damaged(
+    tmp_path: Path, birdlike: MakeSound
+) -> None:
+    path = tmp_path / "a.flac"
+    content, _ = made(path, birdlike)
+    middle = len(content) // 2
+    torn = content[:middle] + bytes(9_000) + content[middle + 9_000 :]
+    path.write_bytes(torn)
+    _, alone = read_all(path)
+    path.write_bytes(bytes(4096) + torn)
+    sound, got = read_all(path)
+    np.testing.assert_array_equal(got, alone)
+    assert sound.frames_bridged > 0
+
+
+def test_notes_are_read_behind_other_bytes_too(tmp_path: Path, birdlike: MakeSound) -> None:
+    path = tmp_path / "a.wav"
+    content, _ = made(path, birdlike)
+    text = b"GUANO|Version: 1.0\nTimestamp: 2024-05-06T07:08:09Z\n"
+    guano = b"guan" + struct.pack("<I", len(text)) + text + bytes(len(text) % 2)
+    path.write_bytes(bytes(512) + content[:12] + guano + content[12:])
+    with AudioFile(path) as sound:
+        assert sound.notes("a.wav").start == "2024-05-06T07:08:09Z"
 
 
 @pytest.mark.parametrize("name", [b"LIST", b"guan", b"bext"])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from recorder.sound.audiofile import AudioFile
+from recorder.sound.extent import Extent
 from recorder.sound.mp3_frames import mp3_frames
 
 RATE_HZ = 32_000
@@ -45,7 +46,7 @@ def frame_starts(path: Path) -> list[int]:
     """The tag's first."""
     with path.open("rb") as stream:
         content = stream.read()
-        mp3 = mp3_frames(stream.fileno(), len(content))
+        mp3 = mp3_frames(Extent.whole(stream.fileno()))
     assert mp3 is not None
     assert len(mp3.runs) == 1
     places, place = [], 0
@@ -73,6 +74,21 @@ def test_a_whole_mp3_is_read_as_it_is(good: Path) -> None:
     assert (sound.repair, sound.damage, sound.frames_bridged) == ("", None, 0)
     np.testing.assert_array_equal(got, soundfile.read(good, dtype="float32")[0])
     assert len(got) == LENGTH_S * RATE_HZ
+
+
+def test_with_a_tag_that_decoders_take_for_sound_all_frames_are_read(
+    good: Path, tmp_path: Path
+) -> None:
+    """One byte in front of it is damaged: mpg123 then guesses the length from the first frame."""
+    content = bytearray(good.read_bytes())
+    content[9] ^= 1
+    path = tmp_path / "damaged.mp3"
+    path.write_bytes(content)
+    assert soundfile.info(path).frames < LENGTH_S * RATE_HZ
+    sound, got = read_all(path)
+    assert len(got) >= LENGTH_S * RATE_HZ
+    assert sound.damage is None
+    assert clicks_s(got[FRAME:]) == pytest.approx(CLICKS_S, abs=0.04)
 
 
 def test_without_a_tag_all_frames_are_read(good: Path, tmp_path: Path) -> None:
@@ -185,7 +201,7 @@ def test_what_is_no_mp3_is_not_taken_for_one(tmp_path: Path, content: bytes) -> 
     path = tmp_path / "a.mp3"
     path.write_bytes(content)
     with path.open("rb") as stream:
-        assert mp3_frames(stream.fileno(), len(content)) is None
+        assert mp3_frames(Extent.whole(stream.fileno())) is None
 
 
 @pytest.mark.parametrize(("rate_hz", "channels"), [(48_000, 1), (22_050, 1), (44_100, 2)])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from recorder.sound.audiofile import AudioFile
+from recorder.sound.extent import Extent
 from recorder.sound.ogg_pages import damaged_inside, whole_pages
 
 Floats = NDArray[np.float32]
@@ -38,8 +39,8 @@ def test_a_whole_stream_is_read_as_ever(stream: tuple[Path, Floats]) -> None:
     path, expected = stream
     with path.open("rb") as file:
         size = path.stat().st_size
-        pages = list(whole_pages(file.fileno(), size))
-        assert damaged_inside(file.fileno(), size) is None
+        pages = list(whole_pages(Extent.whole(file.fileno())))
+        assert damaged_inside(Extent.whole(file.fileno())) is None
     assert [page.number for page in pages] == list(range(len(pages)))
     assert (pages[0].start, pages[-1].stop) == (0, size)
     assert pages[-1].granule == len(expected)
@@ -105,4 +106,4 @@ def test_a_stream_with_a_damaged_header_is_the_decoders_business(
     path = tmp_path / "x.ogg"
     path.write_bytes(data)
     with path.open("rb") as file:
-        assert damaged_inside(file.fileno(), len(data)) is None
+        assert damaged_inside(Extent.whole(file.fileno())) is None

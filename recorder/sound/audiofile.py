@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Generator, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +15,11 @@ from numpy.typing import NDArray
 
 from recorder.errors import AudioFileError
 from recorder.sound.decoder import Forwards, bridged, one_line, open_regular, promised
-from recorder.sound.flac_frames import FlacFrames
-from recorder.sound.mend import behind_junk, mended
-from recorder.sound.mended import Mended
+from recorder.sound.extent import Extent
+from recorder.sound.flac_frames import FLAC_BEGINS, FlacFrames
 from recorder.sound.mp3_frames import mp3_frames
 from recorder.sound.notes import Notes, read_notes
-from recorder.sound.ogg_pages import damaged_inside
+from recorder.sound.opening import opened
 from recorder.sound.resample import StreamResampler
 
 AUDIO_SUFFIXES = frozenset(
@@ -62,8 +60,6 @@ _READ_AHEAD_BYTES = 1 << 16
 """More than libsndfile reads of a FLAC beyond what it decodes."""
 _TAG_BYTES = 1 << 20
 """Of what may stand before a FLAC (ID3, with a picture)."""
-_FLAC_BEGINS = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
-"""With the block that must come first, whose length is always the same."""
 _UNKNOWN_FRAMES = 1 << 40
 """libsndfile says 2**63 - 1 for a stream whose length it cannot tell."""
 
@@ -82,19 +78,15 @@ class AudioFile:
 
     def __init__(self, path: Path) -> None:
         """Raises AudioFileError with the reason when nothing can be read from `path`."""
-        self._descriptor = open_regular(path)
-        self._bytes = os.fstat(self._descriptor).st_size
-        mend = mended(self._descriptor, self._bytes)
-        self._ogg = damaged_inside(self._descriptor, self._bytes)
-        self._stretch = 0
-        if self._ogg is not None:
-            damage = self._ogg.damage or (mend.damage if mend else "")
-            mend = Mended(self._ogg.stretches[0].file, damage=damage)
+        extent = Extent.whole(open_regular(path))
         try:
-            self._sound, mend = _opened(self._descriptor, self._bytes, mend)
+            found = opened(extent)
         except AudioFileError:
-            os.close(self._descriptor)
+            os.close(extent.descriptor)
             raise
+        self._sound, self._extent, self._ogg = found.decoder, found.extent, found.ogg
+        mend = found.mend
+        self._stretch = 0
         self.sample_rate_hz: int = self._sound.samplerate
         self.channels: int = self._sound.channels
         frames = self._sound.frames
@@ -106,7 +98,7 @@ class AudioFile:
             self.frames = mend.promised
         elif self.frames is not None:
             self.frames = promised(self.frames, self._log)
-        self._as_it_is = mend is None
+        self._read_until = found.read_until
         self.frames_read = 0
         self.frames_bridged = 0 if mend is None else mend.silence
         self._holes: list[str] = []
@@ -114,7 +106,8 @@ class AudioFile:
         self.growth = ""
         """What has happened to its length between opening and closing; empty if nothing has."""
         self.repair = "" if mend is None else mend.repair
-        self.damage: str | None = None if mend is None else mend.damage or None
+        self._in_front = found.in_front
+        self._first_damage = "" if mend is None else mend.damage
         if not 1_000 <= self.sample_rate_hz <= 1_000_000:
             self.close()
             raise AudioFileError(
@@ -123,7 +116,7 @@ class AudioFile:
 
     def notes(self, name: str) -> Notes:
         """What the recorder wrote down beside the sound, and in the file's name."""
-        return read_notes(self._descriptor, name, str(self._sound.comment or ""))
+        return read_notes(self._extent, name, str(self._sound.comment or ""))
 
     def excerpt(self, first_frame: int, frames: int) -> Samples:
         """Mono float32 [up to frames] from a frame on, without reading what is before it.
@@ -135,6 +128,11 @@ class AudioFile:
             return self._clean(self._sound.read(frames, dtype="float32", always_2d=True))
         except (soundfile.SoundFileError, RuntimeError) as error:
             raise AudioFileError(f"cannot be read from there ({one_line(error)})") from error
+
+    @property
+    def damage(self) -> str | None:
+        """What is missing: what was met first says most."""
+        return "; ".join(filter(None, (self._in_front, self._first_damage))) or None
 
     @property
     def begins_anywhere(self) -> bool:
@@ -192,14 +190,14 @@ class AudioFile:
             yield self._clean(piece)
         if self._holes:
             self._damaged(bridged(self._holes))
-        elif self._sound.format == "FLAC" and self._as_it_is and not self.damage:
+        elif self._sound.format == "FLAC" and not self._first_damage:
             self._behind_the_end()
         if "lacks an end-of-stream bit" in self._log:
             self._damaged("the stream ends before its last page")
         if self.frames is not None and self.frames_read < self.frames:
             short = f"the header promises {self.frames} samples, {self.frames_read} are there"
-            no_places = self._sound.format in _NO_PLACES and self.damage is None
-            if no_places and mp3_frames(self._descriptor, self._bytes) is None:
+            no_places = self._sound.format in _NO_PLACES and not self._first_damage
+            if no_places and mp3_frames(self._extent) is None:
                 missing_s = (self.frames - self.frames_read) / self.sample_rate_hz
                 short += (
                     f"; if some are missing before its end, times are up to {missing_s:.2f} s early"
@@ -208,11 +206,11 @@ class AudioFile:
 
     def _behind_the_end(self) -> None:
         """A decoder stops after the last sample that the header speaks of, whatever follows."""
-        own = _FLAC_BEGINS.search(os.pread(self._descriptor, _TAG_BYTES, 0))
-        read_until = os.lseek(self._descriptor, 0, os.SEEK_CUR)
+        own = FLAC_BEGINS.search(self._extent.at(0, _TAG_BYTES))
+        read_until = self._read_until()
         start = max(0, read_until - _READ_AHEAD_BYTES)
-        near = os.pread(self._descriptor, 2 * _READ_AHEAD_BYTES, start)
-        places = [start + one.start() for one in _FLAC_BEGINS.finditer(near)]
+        near = self._extent.at(start, 2 * _READ_AHEAD_BYTES)
+        places = [start + one.start() for one in FLAC_BEGINS.finditer(near)]
         if own is not None and places and places[-1] > own.start():
             here_s = self.frames_read / self.sample_rate_hz
             self._damaged(
@@ -282,7 +280,7 @@ class AudioFile:
     @cached_property
     def _flac_frames(self) -> FlacFrames:
         """Made once, however many holes there are."""
-        return FlacFrames(self._descriptor)
+        return FlacFrames(self._extent)
 
     def _silence(self, count: int) -> Iterator[Samples]:
         if count <= 0:
@@ -296,8 +294,7 @@ class AudioFile:
             yield np.zeros(min(_STEP_FRAMES, count - start), np.float32)
 
     def _damaged(self, words: str) -> None:
-        """What was met first says most."""
-        self.damage = self.damage or words
+        self._first_damage = self._first_damage or words
 
     def _clean(self, block: NDArray[np.float32]) -> Samples:
         bad = ~(np.abs(block) <= LARGEST_SAMPLE)
@@ -310,7 +307,7 @@ class AudioFile:
         return mixed
 
     def _growth(self) -> str:
-        more = os.fstat(self._descriptor).st_size - self._bytes
+        more = os.fstat(self._extent.descriptor).st_size - self._extent.stop
         if more == 0:
             return ""
         what = "grew" if more > 0 else "shrank"
@@ -322,7 +319,7 @@ class AudioFile:
     def close(self) -> None:
         self.growth = self._growth()
         self._sound.close()
-        os.close(self._descriptor)
+        os.close(self._extent.descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -334,18 +331,6 @@ class AudioFile:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _opened(descriptor: int, size: int, mend: Mended | None) -> tuple[Forwards, Mended | None]:
-    """The decoder, and how the file has to be mended for it; AudioFileError where none takes it."""
-    try:
-        # By descriptor, not by name: names need not be UTF-8.
-        return Forwards(descriptor if mend is None else mend.file, closefd=False), mend
-    except (soundfile.SoundFileError, ValueError, TypeError, OverflowError) as error:
-        later = behind_junk(descriptor, size) if mend is None else None
-        if later is None:
-            raise AudioFileError(f"not audio that can be decoded ({one_line(error)})") from error
-    return _opened(descriptor, size, later)
 
 
 def read_mono(path: Path, sample_rate_hz: int) -> Samples:

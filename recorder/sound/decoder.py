@@ -19,8 +19,8 @@ _W64_CHUNKS = re.compile(
 """Of a W64 it says what the header says, and nothing more."""
 _W64_HEAD_BYTES = 24
 """Counted with a chunk's length."""
-_NO_LENGTH_BYTES = 1 << 62
-_STREAMED_BYTES = 0x7FFF0000
+NO_LENGTH_BYTES = 1 << 62
+STREAMED_BYTES = 0x7FFF0000
 """A header that promises more than this was written before the length was known."""
 
 
@@ -55,12 +55,13 @@ def promised(frames: int, log: str) -> int:
     w64 = _W64_CHUNKS.search(log)
     if w64 is not None:
         block_bytes, claimed = int(w64[1]), int(w64[2]) - _W64_HEAD_BYTES
-        return max(frames, claimed // block_bytes) if 0 < claimed < _NO_LENGTH_BYTES else frames
+        said = block_bytes > 0 and 0 < claimed < NO_LENGTH_BYTES
+        return max(frames, claimed // block_bytes) if said else frames
     short = _SHORT_CHUNK.search(log)
     if short is None:
         return frames
     claimed, real = int(short[1]), int(short[2])
-    if not 0 < real < claimed < _STREAMED_BYTES:
+    if not 0 < real < claimed < STREAMED_BYTES:
         return frames
     return round(frames * claimed / real)
 

@@ -7,12 +7,15 @@ begins anew at any of them; what lies between is known to the sample. Format: RF
 from __future__ import annotations
 
 import mmap
-import os
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
 
+from recorder.sound.extent import Extent
 from recorder.sound.patched import Part, PatchedFile
 
+FLAC_BEGINS = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+"""With the block that must come first, whose length is always the same."""
 _SYNC = (b"\xff\xf8", b"\xff\xf9")
 """Blocks of one size, numbered; and blocks of any size, whose sample is said."""
 _LONGEST_HEADER = 16
@@ -25,16 +28,16 @@ _BLOCK_FRAMES |= {code: 256 << (code - 8) for code in range(8, 16)}
 class FlacFrames:
     """The frames of one file, found by their headers."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, extent: Extent) -> None:
         """ValueError when it does not begin as a FLAC file does."""
-        self._descriptor = descriptor
-        with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
-            self._sound_at, fixed_frames = _metadata(data)
-            self._size = len(data)
-            found = sorted(_headers(data, self._sound_at, fixed_frames))
+        self._extent = extent
+        with mmap.mmap(extent.descriptor, extent.stop, access=mmap.ACCESS_READ) as data:
+            sound_at, fixed_frames = _metadata(data, extent.start)
+            found = sorted(_headers(data, sound_at, fixed_frames))
         self.starts = [sample for sample, _ in found]
         """The first sample of each frame; a few of them may be no frames at all."""
-        self._places = [place for _, place in found]
+        self._sound_at = sound_at - extent.start
+        self._places = [place - extent.start for _, place in found]
 
     def number_at(self, sample: int) -> int:
         """Of the frame that holds a sample, or of the first that comes after it."""
@@ -43,16 +46,23 @@ class FlacFrames:
     def from_frame(self, number: int) -> PatchedFile:
         """A FLAC file that begins with this frame."""
         head: Part = (0, self._sound_at)
-        return PatchedFile(self._descriptor, [head, (self._places[number], self._size)])
+        return PatchedFile(self._extent, [head, (self._places[number], self._extent.size)])
 
 
-def goes_on_after(descriptor: int, size: int, sample: int) -> bool:
+def begins_again(extent: Extent) -> int:
+    """Where behind its beginning another FLAC file begins; 0: nowhere."""
+    with mmap.mmap(extent.descriptor, extent.stop, access=mmap.ACCESS_READ) as data:
+        again = FLAC_BEGINS.search(data, extent.start + 1)
+        return 0 if again is None else again.start() - extent.start
+
+
+def goes_on_after(extent: Extent, sample: int) -> bool:
     """Do frames at the end of a FLAC file begin after this sample?
 
     Two of them that follow each other must: by accident one is soon taken for one.
     """
-    block_frames = int.from_bytes(os.pread(descriptor, 2, 8), "big")
-    tail = os.pread(descriptor, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+    block_frames = int.from_bytes(extent.at(8, 2), "big")
+    tail = extent.at(max(0, extent.size - _TAIL_BYTES), _TAIL_BYTES)
     found = {first for first, _ in _headers(tail, 0, block_frames) if first > sample}
     return any(first + block_frames in found for first in found)
 
@@ -67,11 +77,11 @@ def _headers(data: bytes | mmap.mmap, begin: int, fixed_frames: int) -> Iterator
                 yield sample, place
 
 
-def _metadata(data: mmap.mmap) -> tuple[int, int]:
+def _metadata(data: mmap.mmap, begin: int) -> tuple[int, int]:
     """(where the first frame begins, frames of a block where all are of one size)."""
-    if data[:4] != b"fLaC":
+    if data[begin : begin + 4] != b"fLaC":
         raise ValueError("no FLAC file")
-    place, block_frames = 4, 0
+    place, block_frames = begin + 4, 0
     while place + 4 <= len(data):
         kind, length = data[place], int.from_bytes(data[place + 1 : place + 4], "big")
         if kind & 0x7F == 0:

@@ -7,14 +7,13 @@ as an empty file. An Ogg stream that was cut has no last page, and may be taken 
 
 from __future__ import annotations
 
-import os
 import re
 
+from recorder.sound.extent import Extent
 from recorder.sound.mend_big_endian import mended_aiff, mended_au
 from recorder.sound.mend_coded import mended_flac, mended_mp3, mended_ogg
 from recorder.sound.mend_plain import mended_caf, mended_wav
 from recorder.sound.mended import Mended
-from recorder.sound.patched import PatchedFile
 
 _MAGIC_BYTES = 12
 _OTHERS = (b"RIFX", b"dns.", b"riff")
@@ -29,31 +28,26 @@ _BEGINS = re.compile(
 """How files with sound in them begin. An MP3's frames are looked for one by one."""
 
 
-def mended(descriptor: int, size: int) -> Mended | None:
-    """How to read a file that says something false of its length; None when it does not."""
-    magic = os.pread(descriptor, _MAGIC_BYTES, 0)
+def mended(extent: Extent) -> Mended | None:
+    """How to read a recording that says something false of its length; None when it does not."""
+    magic = extent.at(0, _MAGIC_BYTES)
     if magic[:4] in (b"RIFF", b"RF64") and magic[8:12] == b"WAVE":
-        return mended_wav(descriptor, size)
+        return mended_wav(extent)
     if magic[:4] == b"caff":
-        return mended_caf(descriptor, size)
+        return mended_caf(extent)
     if magic[:4] == b"FORM" and magic[8:11] == b"AIF":
-        return mended_aiff(descriptor, size)
+        return mended_aiff(extent)
     if magic[:4] == b".snd":
-        return mended_au(descriptor, size)
+        return mended_au(extent)
     if magic[:4] == b"OggS":
-        return mended_ogg(descriptor, size)
+        return mended_ogg(extent)
     if magic[:4] == b"fLaC":
-        return mended_flac(descriptor, size)
-    return None if magic[:4] in _OTHERS else mended_mp3(descriptor, size)
+        return mended_flac(extent)
+    return None if magic[:4] in _OTHERS else mended_mp3(extent)
 
 
-def behind_junk(descriptor: int, size: int) -> Mended | None:
-    """How to read a file that no decoder knows by its first bytes, but in which sound begins
-    later: other files' bytes, or zeros, in front of it."""
-    begins = _BEGINS.search(os.pread(descriptor, _JUNK_BYTES, 0), 1)
-    if begins is None:
-        return None
-    return Mended(
-        PatchedFile(descriptor, [(begins.start(), size)]),
-        damage=f"its first {begins.start()} bytes are no sound",
-    )
+def behind_junk(extent: Extent) -> Extent | None:
+    """Where the sound begins in a file that no decoder knows by its first bytes: other files'
+    bytes, or zeros, may stand in front of it. None where no such place is found."""
+    begins = _BEGINS.search(extent.at(0, _JUNK_BYTES), 1)
+    return None if begins is None else extent.behind(begins.start())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from dataclasses import dataclass
 
-from recorder.sound.mended import SHORTEST_TAIL_S, Mended, first_of_two, is_chunks, unclosed
+from recorder.sound.decoder import STREAMED_BYTES
+from recorder.sound.extent import Extent
+from recorder.sound.mended import SHORTEST_TAIL_S, Mended, first_of_two, unclosed
 from recorder.sound.patched import PatchedFile
 
 _HEADER_BYTES = 1 << 16
@@ -45,26 +46,26 @@ class _Aiff:
         return len(self.before) + 8 + _SSND_HEAD_BYTES + self.offset
 
 
-def mended_aiff(descriptor: int, size: int) -> Mended | None:
+def mended_aiff(extent: Extent) -> Mended | None:
     """An AIFF whose sound is longer than it says, or behind which much else follows. Shorter than
     promised libsndfile sees for itself."""
-    aiff = _aiff(os.pread(descriptor, _HEADER_BYTES, 0))
+    aiff = _aiff(extent.at(0, _HEADER_BYTES))
     if aiff is None or not aiff.block_bytes:
         return None
-    real = size - aiff.sound_at
+    real = extent.size - aiff.sound_at
     real -= real % aiff.block_bytes
     after = aiff.sound_at + aiff.claimed + aiff.claimed % 2
     if real <= aiff.claimed:
         return None
     bytes_a_second = aiff.block_bytes * aiff.rate_hz
     if aiff.claimed and bytes_a_second:
-        if os.pread(descriptor, 4, after) == b"FORM":
-            return first_of_two(descriptor, after, aiff.claimed / bytes_a_second, "AIFF")
-        if size - after < SHORTEST_TAIL_S * bytes_a_second:
+        if extent.at(after, 4) == b"FORM":
+            return first_of_two(extent, after, aiff.claimed / bytes_a_second, "AIFF")
+        if extent.size - after < SHORTEST_TAIL_S * bytes_a_second:
             return None
-    if is_chunks(descriptor, after, size, "big"):
-        many = size - after > _LONG_NOTES_BYTES
-        return Mended(PatchedFile(descriptor, [(0, after)])) if many else None
+    if _is_chunks(extent, after):
+        many = extent.size - after > _LONG_NOTES_BYTES
+        return Mended(PatchedFile(extent, [(0, after)])) if many else None
     said = f"{aiff.claimed} bytes of sound" if aiff.claimed else "no sound"
     repair, damage = unclosed(said, real), ""
     end = aiff.sound_at + real
@@ -77,7 +78,18 @@ def mended_aiff(descriptor: int, size: int) -> Mended | None:
     struct.pack_into(">I", header, 4, end - 8)
     struct.pack_into(">I", header, aiff.frames_at, (end - aiff.sound_at) // aiff.block_bytes)
     head = bytes(header) + b"SSND" + struct.pack(">I", chunk_bytes)
-    return Mended(PatchedFile(descriptor, [head, (len(head), end)]), repair, damage)
+    return Mended(PatchedFile(extent, [head, (len(head), end)]), repair, damage)
+
+
+def _is_chunks(extent: Extent, place: int) -> bool:
+    """Does it go on with chunks (notes, markers) up to its end?"""
+    while place < extent.size:
+        head = extent.at(place, 8)
+        if len(head) < 8 or not all(32 <= one < 127 for one in head[:4]):
+            return False
+        length = int.from_bytes(head[4:], "big")
+        place += 8 + length + length % 2
+    return place <= extent.size + 1
 
 
 def _aiff(head: bytes) -> _Aiff | None:
@@ -110,28 +122,27 @@ def _extended(ten_bytes: bytes) -> float:
     return float(mantissa) * 2.0**power if -128 < power < 64 else 0.0
 
 
-def mended_au(descriptor: int, size: int) -> Mended | None:
-    """An AU whose sound is longer than it says; libsndfile takes all ones for 'to the end'."""
-    head = os.pread(descriptor, 24, 0)
+def mended_au(extent: Extent) -> Mended | None:
+    """An AU whose sound is longer than it says, or whose length was never known: libsndfile takes
+    all ones for 'to the end', and other large numbers for no sound at all."""
+    head = extent.at(0, 24)
     if len(head) < 24:
         return None
     sound_at, claimed, encoding, rate_hz, channels = struct.unpack(">5I", head[4:])
     block_bytes = _AU_SAMPLE_BYTES.get(encoding, 0) * channels
     if not block_bytes or claimed == _LARGEST_32:
         return None
-    real = size - sound_at
+    real = extent.size - sound_at
     real -= real % block_bytes
-    if real <= claimed:
+    if real <= claimed < STREAMED_BYTES:
         return None
-    if claimed and rate_hz:
+    if 0 < claimed < real and rate_hz:
         bytes_a_second = block_bytes * rate_hz
-        if os.pread(descriptor, 4, sound_at + claimed) == b".snd":
+        if extent.at(sound_at + claimed, 4) == b".snd":
             seconds = claimed / bytes_a_second
-            return first_of_two(descriptor, sound_at + claimed, seconds, "AU")
+            return first_of_two(extent, sound_at + claimed, seconds, "AU")
         if real - claimed < SHORTEST_TAIL_S * bytes_a_second:
             return None
     said = f"{claimed} bytes of sound" if claimed else "no sound"
     header = head[:8] + struct.pack(">I", _LARGEST_32) + head[12:]
-    return Mended(
-        PatchedFile(descriptor, [header, (24, sound_at + real)]), repair=unclosed(said, real)
-    )
+    return Mended(PatchedFile(extent, [header, (24, sound_at + real)]), repair=unclosed(said, real))

@@ -2,62 +2,68 @@
 
 from __future__ import annotations
 
-import os
-
 from recorder.sound.decoder import bridged
-from recorder.sound.flac_frames import goes_on_after
-from recorder.sound.mended import Mended, unclosed
+from recorder.sound.extent import Extent
+from recorder.sound.flac_frames import begins_again, goes_on_after
+from recorder.sound.mended import Mended, first_of_two, unclosed
 from recorder.sound.mp3_frames import Mp3, mp3_frames
 from recorder.sound.ogg_pages import as_last, granule_of, is_last, page_at
 from recorder.sound.patched import PatchedFile
 
 _FLAC_HEADER_BYTES = 42
+_FLAC_RATE_AT = 18
+"""Where 20 bits begin that are its rate."""
 _FLAC_LENGTH_AT, _FLAC_LENGTH = 21, (1 << 36) - 1
 """Where five bytes begin, whose last 36 bits are the number of samples (RFC 9639, 8.2)."""
 _OGG_TAIL_BYTES = 1 << 18
 """Two pages of the largest size, and more."""
 
 
-def mended_ogg(descriptor: int, size: int) -> Mended | None:
+def mended_ogg(extent: Extent) -> Mended | None:
     """A stream is cut after its last whole page, which is marked as the last."""
-    start = max(0, size - _OGG_TAIL_BYTES)
-    tail = os.pread(descriptor, size - start, start)
+    start = max(0, extent.size - _OGG_TAIL_BYTES)
+    tail = extent.at(start, _OGG_TAIL_BYTES)
     place = len(tail)
     while (place := tail.rfind(b"OggS", 0, place)) >= 0:
         page = page_at(tail, place)
         if page is None:
             continue
-        whole = start + place + len(page) == size
-        if whole and is_last(page):
-            return None
+        stop = start + place + len(page)
+        if is_last(page):
+            # What stands behind it is no page.
+            return None if stop == extent.size else Mended(PatchedFile(extent, [(0, stop)]))
         if granule_of(page) <= 0:
             continue
         return Mended(
-            PatchedFile(descriptor, [(0, start + place), as_last(page)]),
+            PatchedFile(extent, [(0, start + place), as_last(page)]),
             damage="the stream ends before its last page",
         )
     return None
 
 
-def mended_flac(descriptor: int, size: int) -> Mended | None:
+def mended_flac(extent: Extent) -> Mended | None:
     """Without a length a decoder goes on to the end; with one it stops there."""
-    head = os.pread(descriptor, _FLAC_HEADER_BYTES, 0)
+    head = extent.at(0, _FLAC_HEADER_BYTES)
     if len(head) < _FLAC_HEADER_BYTES:
         return None
     promised = int.from_bytes(head[_FLAC_LENGTH_AT : _FLAC_LENGTH_AT + 5], "big") & _FLAC_LENGTH
-    if not promised or not goes_on_after(descriptor, size, promised):
+    if not promised or not goes_on_after(extent, promised):
         return None
+    second_at = begins_again(extent)
+    if second_at:
+        rate_hz = int.from_bytes(head[_FLAC_RATE_AT : _FLAC_RATE_AT + 3], "big") >> 4
+        return first_of_two(extent, second_at, promised / max(1, rate_hz), "FLAC")
     unknown = bytes([head[_FLAC_LENGTH_AT] & 0xF0, 0, 0, 0, 0])
-    rest = (_FLAC_LENGTH_AT + 5, size)
+    rest = (_FLAC_LENGTH_AT + 5, extent.size)
     return Mended(
-        PatchedFile(descriptor, [head[:_FLAC_LENGTH_AT] + unknown, rest]),
+        PatchedFile(extent, [head[:_FLAC_LENGTH_AT] + unknown, rest]),
         unclosed(f"{promised} samples", "more"),
     )
 
 
-def mended_mp3(descriptor: int, size: int) -> Mended | None:
+def mended_mp3(extent: Extent) -> Mended | None:
     """With a true count of frames in front, and with silence where bytes are none."""
-    mp3 = mp3_frames(descriptor, size)
+    mp3 = mp3_frames(extent)
     if mp3 is None:
         return None
     missing = sum(count for _, count in mp3.holes)
@@ -73,7 +79,7 @@ def mended_mp3(descriptor: int, size: int) -> Mended | None:
             late_s = (promised - frames) * mp3.first.samples / mp3.first.rate_hz
             damage += f"; the header promises {late_s:.2f} s more"
     return Mended(
-        PatchedFile(descriptor, mp3.parts()),
+        PatchedFile(extent, mp3.parts()),
         repair,
         damage,
         silence=mp3.silent_frames * mp3.first.samples,

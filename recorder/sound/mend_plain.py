@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from recorder.sound.mended import SHORTEST_TAIL_S, Mended, first_of_two, is_chunks, unclosed
+from recorder.sound.decoder import NO_LENGTH_BYTES, STREAMED_BYTES
+from recorder.sound.extent import Extent
+from recorder.sound.mended import SHORTEST_TAIL_S, Mended, first_of_two, unclosed
 from recorder.sound.patched import Part, PatchedFile
 
 _HEADER_BYTES = 1 << 16
 """More than most recorders write before the sound."""
 _LONGEST_HEADER_BYTES = 1 << 24
+_KIND = struct.Struct("<HHIIHH")
+"""Coding, channels, rate, bytes a second, bytes of a block, bits of a sample."""
+_PLAIN_CODINGS = (1, 3, 0xFFFE)
+"""Integers, floats, and what says so further on."""
+_USUAL_BITS = (8, 16, 24, 32, 64)
 _LARGEST_32 = 0xFFFFFFFF
 _ALL_ONES = b"\xff" * 4
 """A length that stands in the chunk `ds64` instead."""
@@ -26,8 +32,8 @@ class _Wav:
     """Everything up to the data chunk."""
     claimed: int
     """Bytes of sound."""
-    block_bytes: int
-    bytes_a_second: int
+    kind: bytes
+    """How its sound is written: what the chunk `fmt ` begins with."""
     long_at: int
     """Where the lengths in a chunk `ds64` begin; 0 where there is none."""
 
@@ -35,75 +41,184 @@ class _Wav:
     def data_at(self) -> int:
         return len(self.before) + 8
 
+    @property
+    def bytes_a_second(self) -> int:
+        return int(_KIND.unpack(self.kind)[3])
 
-def mended_wav(descriptor: int, size: int) -> Mended | None:
-    """A WAV or RF64 whose sound is longer than it says; an RF64 that is cut off; two in one file.
+    @property
+    def block_bytes(self) -> int:
+        return int(_KIND.unpack(self.kind)[4])
+
+
+def mended_wav(extent: Extent) -> Mended | None:
+    """A WAV or RF64 whose sound is longer than it says, or in several pieces; an RF64 that is cut
+    off.
 
     Shorter than promised libsndfile sees a WAV for itself.
     """
-    wav = _wav(_up_to_data(descriptor))
+    wav = _wav(_up_to_data(extent))
     if wav is None:
-        return _unpadded(descriptor, size)
-    if not wav.block_bytes:
+        return _unpadded(extent)
+    if not wav.kind or not wav.block_bytes or extent.size - wav.data_at < wav.block_bytes:
         return None
-    rest = size - wav.data_at
-    real = rest - rest % wav.block_bytes
-    if real <= 0:
-        return None
-    if wav.claimed >= real:
-        short = wav.long_at and wav.claimed > rest
-        whole = PatchedFile(descriptor, [(0, size)])
-        return Mended(whole, promised=wav.claimed // wav.block_bytes) if short else None
-    after = wav.data_at + wav.claimed + wav.claimed % 2
-    if wav.claimed and os.pread(descriptor, 4, after) in (b"RIFF", b"RF64"):
-        return first_of_two(descriptor, after, wav.claimed / max(1, wav.bytes_a_second), "WAV")
-    is_sound = not wav.claimed or size - after >= SHORTEST_TAIL_S * wav.bytes_a_second
-    if not is_sound or is_chunks(descriptor, after, size, "little"):
-        return None
-    said = f"{wav.claimed} bytes of sound" if wav.claimed else "no sound"
-    return Mended(
-        PatchedFile(descriptor, [_true_header(wav, size, real), (wav.data_at, wav.data_at + real)]),
-        repair=unclosed(said, real),
+    wav, contradiction = _straightened(wav)
+    sound = _sound(extent, wav, 0)
+    if len(sound.pieces) == 1 and not sound.unclosed:
+        if sound.other_at:
+            seconds = wav.claimed / max(1, wav.bytes_a_second)
+            return first_of_two(extent, sound.other_at, seconds, "WAV")
+        promised = (sound.bytes + sound.missing) // wav.block_bytes
+        whole = PatchedFile(extent, [wav.before, (len(wav.before), extent.size)])
+        if wav.long_at and sound.missing:
+            return Mended(whole, contradiction, promised=promised)
+        return Mended(whole, contradiction) if contradiction else None
+    mend = _in_one_piece(extent, wav, sound)
+    return replace(mend, repair="; ".join(filter(None, (contradiction, mend.repair))))
+
+
+def _straightened(wav: _Wav) -> tuple[_Wav, str]:
+    """The same without the one number that the others contradict, and what is said of it.
+
+    A decoder believes some of them, and reads a part of the sound as if it were all.
+    """
+    coding, channels, rate_hz, bytes_a_second, block_bytes, bits = _KIND.unpack(wav.kind)
+    sample_bytes = -(-bits // 8)
+    if coding not in _PLAIN_CODINGS or channels * sample_bytes == block_bytes:
+        return wav, ""
+    if rate_hz * channels * sample_bytes == bytes_a_second:
+        now = (channels, channels * sample_bytes, bits)
+    elif rate_hz * block_bytes != bytes_a_second:
+        return wav, ""
+    elif bits in _USUAL_BITS[1:] and block_bytes % sample_bytes == 0:
+        now = (block_bytes // sample_bytes, block_bytes, bits)
+    elif channels and block_bytes % channels == 0 and block_bytes // channels * 8 in _USUAL_BITS:
+        now = (channels, block_bytes, block_bytes // channels * 8)
+    else:
+        return wav, ""
+    kind = _KIND.pack(coding, now[0], rate_hz, bytes_a_second, now[1], now[2])
+    words = (
+        f"its header contradicts itself: {channels} channels of {bits} bits in {block_bytes} bytes"
+        f", read as {now[0]} of {now[2]} in {now[1]}"
     )
+    return replace(wav, before=wav.before.replace(wav.kind, kind, 1), kind=kind), words
 
 
-def _unpadded(descriptor: int, size: int) -> Mended | None:
+@dataclass
+class _Sound:
+    """Where in a file sound lies."""
+
+    pieces: list[tuple[int, int]]
+    """Whole blocks."""
+    missing: int = 0
+    """Bytes that the header of the last promises, and that are not there."""
+    unclosed: bool = False
+    """The last goes on up to the end of the file, whatever its header says."""
+    other_at: int = 0
+    """Where a WAV of another kind begins, 0: nowhere."""
+
+    @property
+    def bytes(self) -> int:
+        return sum(stop - start for start, stop in self.pieces)
+
+
+def _sound(extent: Extent, wav: _Wav, at: int) -> _Sound:
+    """All sound of a WAV that begins `at`, and of those of its kind behind it."""
+    begin, block = at + wav.data_at, wav.block_bytes
+    rest = extent.size - begin
+    real = max(0, rest - rest % block)
+    to_the_end = (begin, begin + real)
+    if wav.claimed >= real:
+        is_short = wav.claimed > rest and (wav.long_at or wav.claimed < STREAMED_BYTES)
+        return _Sound([to_the_end], missing=wav.claimed - real if is_short else 0)
+    after = begin + wav.claimed + wav.claimed % 2
+    own = (begin, begin + wav.claimed - wav.claimed % block)
+    behind = _behind(extent, wav, after)
+    if behind is not None:
+        return replace(behind, pieces=[own, *behind.pieces])
+    if wav.claimed and extent.size - after < SHORTEST_TAIL_S * wav.bytes_a_second:
+        return _Sound([own])
+    return _Sound([to_the_end], unclosed=True)
+
+
+def _behind(extent: Extent, wav: _Wav, place: int) -> _Sound | None:
+    """What sound there is in the chunks that follow; None where no chunks follow."""
+    pieces: list[tuple[int, int]] = []
+    while place < extent.size:
+        head = extent.at(place, 12)
+        name, length = head[:4], int.from_bytes(head[4:8], "little")
+        if name in (b"RIFF", b"RF64") and head[8:] == b"WAVE":
+            later = _wav(_up_to_data(extent.behind(place)))
+            if later is None or later.kind != wav.kind:
+                return _Sound(pieces, other_at=place)
+            found = _sound(extent, later, place)
+            return replace(found, pieces=pieces + found.pieces)
+        if len(head) < 8 or not all(32 <= one < 127 for one in name):
+            return None
+        stop = place + 8 + length
+        if name == b"data":
+            sound_bytes = min(stop, extent.size) - place - 8
+            pieces.append((place + 8, place + 8 + sound_bytes - sound_bytes % wav.block_bytes))
+            if stop > extent.size:
+                return _Sound(pieces, missing=stop - extent.size)
+        place = stop + length % 2
+    return _Sound(pieces) if place <= extent.size + 1 else None
+
+
+def _in_one_piece(extent: Extent, wav: _Wav, sound: _Sound) -> Mended:
+    """Behind a header that counts all of it."""
+    damage = ""
+    if len(sound.pieces) > 1:
+        repair = f"its sound lies in {len(sound.pieces)} pieces, read one behind the other"
+    else:
+        said = f"{wav.claimed} bytes of sound" if wav.claimed else "no sound"
+        repair = unclosed(said, sound.bytes)
+    if sound.other_at:
+        seconds = sound.bytes / max(1, wav.bytes_a_second)
+        damage = first_of_two(extent, sound.other_at, seconds, "WAV").damage
+    promised = (sound.bytes + sound.missing) // wav.block_bytes if sound.missing else 0
+    header = _true_header(wav, wav.data_at + sound.bytes, sound.bytes)
+    return Mended(PatchedFile(extent, [header, *sound.pieces]), repair, damage, promised)
+
+
+def _unpadded(extent: Extent) -> Mended | None:
     """A chunk of odd length before the sound, behind which the byte is missing that makes it even:
     from there on nothing is where it is looked for."""
-    head, place = os.pread(descriptor, _HEADER_BYTES, 0), 12
+    head, place = extent.at(0, _HEADER_BYTES), 12
     while place + 8 <= len(head):
         length = int.from_bytes(head[place + 4 : place + 8], "little")
         name, end = head[place : place + 4], place + 8 + length
         if length % 2 and head[end : end + 4] in (b"fmt ", b"fact", b"LIST", b"data"):
-            parts: list[Part] = [(0, end), b"\0", (end, size)]
+            parts: list[Part] = [(0, end), b"\0", (end, extent.size)]
             words = f"its chunk {name.decode('latin-1')!r} lacks the byte that makes it even"
-            return Mended(PatchedFile(descriptor, parts), repair=words)
+            return Mended(PatchedFile(extent, parts), repair=words)
         place = end + length % 2
     return None
 
 
-def _up_to_data(descriptor: int) -> bytes:
+def _up_to_data(extent: Extent) -> bytes:
     """The beginning of a WAV with the head of its data chunk, wherever that is."""
-    head, place = os.pread(descriptor, _HEADER_BYTES, 0), 12
+    head, place = extent.at(0, _HEADER_BYTES), 12
     while place + 8 <= len(head) and head[place : place + 4] != b"data":
         length = int.from_bytes(head[place + 4 : place + 8], "little")
         place += 8 + length + length % 2
         if len(head) < place + 8 <= _LONGEST_HEADER_BYTES:
-            head = os.pread(descriptor, place + _HEADER_BYTES, 0)
+            head = extent.at(0, place + _HEADER_BYTES)
     return head
 
 
 def _wav(head: bytes) -> _Wav | None:
-    place, block_bytes, bytes_a_second, long_at = 12, 0, 0, 0
+    place, kind, long_at = 12, b"", 0
     while place + 8 <= len(head):
         name = head[place : place + 4]
         length = int.from_bytes(head[place + 4 : place + 8], "little")
         if name == b"data":
             if long_at and length == _LARGEST_32:
                 length = int.from_bytes(head[long_at + 8 : long_at + 16], "little")
-            return _Wav(head[:place], length, block_bytes, bytes_a_second, long_at)
+                # All ones here too, say: a length that no file has tells nothing.
+                length = length if length < NO_LENGTH_BYTES else 0
+            return _Wav(head[:place], length, kind, long_at)
         if name == b"fmt " and place + 24 <= len(head):
-            bytes_a_second, block_bytes = struct.unpack_from("<IH", head, place + 16)
+            kind = head[place + 8 : place + 8 + _KIND.size]
         if name == b"ds64":
             long_at = place + 8
         place += 8 + length + length % 2
@@ -124,10 +239,10 @@ def _true_header(wav: _Wav, size: int, real: int) -> bytes:
     return b"RF64" + _ALL_ONES + chunks + b"data" + _ALL_ONES
 
 
-def mended_caf(descriptor: int, size: int) -> Mended | None:
+def mended_caf(extent: Extent) -> Mended | None:
     """A Core Audio file says -1 while it is written, and may go on saying so: libsndfile gives up,
     as it does where fewer bytes follow than promised."""
-    head = os.pread(descriptor, _HEADER_BYTES, 0)
+    head = extent.at(0, _HEADER_BYTES)
     place, block_bytes, rate_hz = 8, 0, 0.0
     while place + 12 <= len(head):
         name = head[place : place + 4]
@@ -144,15 +259,29 @@ def mended_caf(descriptor: int, size: int) -> Mended | None:
         return None
     sound_at = place + 16
     # Behind a count of edits, which belongs to the chunk.
-    real, after = size - sound_at, sound_at + length - 4
-    if length > 4 and block_bytes and rate_hz > 0 and os.pread(descriptor, 4, after) == b"caff":
-        return first_of_two(descriptor, after, (length - 4) / block_bytes / rate_hz, "CAF")
-    if not block_bytes or real <= 0 or 4 < length <= real + 4:
+    real, after = extent.size - sound_at, sound_at + length - 4
+    if length > 4 and block_bytes and rate_hz > 0 and extent.at(after, 4) == b"caff":
+        return first_of_two(extent, after, (length - 4) / block_bytes / rate_hz, "CAF")
+    if not block_bytes or real <= 0:
         return None
+    if 4 < length <= real + 4:
+        is_tail = extent.size - after < SHORTEST_TAIL_S * block_bytes * rate_hz
+        if is_tail or _caf_goes_on(extent, after):
+            return None
     real -= real % block_bytes
     header = head[: place + 4] + struct.pack(">q", real + 4) + head[place + 12 : sound_at]
-    file = PatchedFile(descriptor, [header, (sound_at, sound_at + real)])
+    file = PatchedFile(extent, [header, (sound_at, sound_at + real)])
     if length > real + 4:
         return Mended(file, promised=(length - 4) // block_bytes)
     said = "" if length == -1 else unclosed(f"{max(0, length - 4)} bytes of sound", real)
     return Mended(file, said)
+
+
+def _caf_goes_on(extent: Extent, place: int) -> bool:
+    """With chunks (notes, a table of packets) up to its end?"""
+    while place < extent.size:
+        head = extent.at(place, 12)
+        if len(head) < 12 or not all(32 <= one < 127 for one in head[:4]):
+            return False
+        place += 12 + max(0, int.from_bytes(head[4:], "big", signed=True))
+    return place == extent.size

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from typing import Literal
 
+from recorder.sound.extent import Extent
 from recorder.sound.patched import PatchedFile
 
-SHORTEST_TAIL_S = 1.0
+SHORTEST_TAIL_S = 0.1
 """A shorter tail that is no chunk may be anything: a tag, or a pad."""
 
 
@@ -32,21 +31,10 @@ def unclosed(said: str, real: int | str) -> str:
     return f"the header promises {said}, the file holds {real}: its recorder did not close it"
 
 
-def first_of_two(descriptor: int, second_at: int, seconds: float, kind: str) -> Mended:
+def first_of_two(extent: Extent, second_at: int, seconds: float, kind: str) -> Mended:
     """Of a file behind whose sound another file begins, the first alone."""
     return Mended(
-        PatchedFile(descriptor, [(0, second_at)]),
+        PatchedFile(extent, [(0, second_at)]),
         damage=f"from {seconds:.2f} s on it is another {kind}, which is not read: cut the file "
         f"after {second_at} bytes",
     )
-
-
-def is_chunks(descriptor: int, place: int, size: int, order: Literal["little", "big"]) -> bool:
-    """Does a RIFF or an AIFF go on with chunks (notes, markers) up to its end?"""
-    while place < size:
-        head = os.pread(descriptor, 8, place)
-        if len(head) < 8 or not all(32 <= one < 127 for one in head[:4]):
-            return False
-        length = int.from_bytes(head[4:], order)
-        place += 8 + length + length % 2
-    return place <= size + 1

@@ -9,11 +9,11 @@ length, so that all of it can be counted (ISO 11172-3, 13818-3; layer III alone)
 
 from __future__ import annotations
 
-import os
 import struct
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
+from recorder.sound.extent import Extent
 from recorder.sound.patched import Part
 
 _BLOCK_BYTES = 1 << 20
@@ -107,6 +107,9 @@ class Mp3:
         at = 4 + self.first.side_bytes
         if self.first_bytes[at : at + 4] not in (b"Xing", b"Info"):
             return 0
+        if any(self.first_bytes[4:at]):
+            # Decoders take it for sound then.
+            return 0
         (flags,) = struct.unpack_from(">I", self.first_bytes, at + 4)
         return at if flags & _FRAMES_ARE_THERE else 0
 
@@ -186,9 +189,9 @@ class Mp3:
         raise AssertionError("the largest frame holds any tag")
 
 
-def mp3_frames(descriptor: int, size: int) -> Mp3 | None:
+def mp3_frames(extent: Extent) -> Mp3 | None:
     """The frames of an MP3; None where this is none, or nothing that can be counted so."""
-    reader = _Reader(descriptor)
+    reader, size = _Reader(extent), extent.size
     begins_at = place = _behind_tags(reader)
     found: Mp3 | None = None
     while (start := _next_run(reader, place, size, found)) is not None:
@@ -219,8 +222,8 @@ def _of_another_kind(
 class _Reader:
     """Any bytes of a file, read in large blocks."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, extent: Extent) -> None:
+        self._extent = extent
         self._start, self._block = 0, b""
 
     def at(self, place: int, count: int) -> bytes:
@@ -228,7 +231,7 @@ class _Reader:
         offset = place - self._start
         if offset < 0 or offset + count > len(self._block):
             self._start, offset = place, 0
-            self._block = os.pread(self._descriptor, max(count, _BLOCK_BYTES), place)
+            self._block = self._extent.at(place, max(count, _BLOCK_BYTES))
         return self._block[offset : offset + count]
 
 

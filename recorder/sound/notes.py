@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
+from recorder.sound.extent import Extent
+
 _LARGEST_CHUNK_BYTES = 1 << 20
 _NAME_TIME = re.compile(
     r"(?<!\d)(\d{4})-?(\d\d)-?(\d\d)[T_\- ](\d\d)[:\-]?(\d\d)[:\-]?(\d\d)(?!\d)"
@@ -41,9 +43,9 @@ class Notes:
     battery_v: float | None = None
 
 
-def read_notes(descriptor: int, name: str, comment: str) -> Notes:
+def read_notes(extent: Extent, name: str, comment: str) -> Notes:
     """What is known of a recording; `comment` is that of formats other than WAV."""
-    texts = {"comment": comment, **dict(_wav_texts(descriptor))}
+    texts = {"comment": comment, **dict(_wav_texts(extent))}
     if texts["comment"].startswith("GUANO|"):
         texts["guano"] = texts["comment"]
     notes = _of_guano(texts.get("guano", ""))
@@ -72,17 +74,17 @@ def _filled(notes: Notes, others: Notes) -> Notes:
     return replace(notes, **missing)
 
 
-def _wav_texts(descriptor: int) -> Iterator[tuple[str, str]]:
+def _wav_texts(extent: Extent) -> Iterator[tuple[str, str]]:
     """The GUANO chunk and the comment of a RIFF file."""
-    size, place = os.fstat(descriptor).st_size, 12
-    head = os.pread(descriptor, 12, 0)
+    place = 12
+    head = extent.at(0, 12)
     if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
         return
-    while place + 8 <= size:
-        chunk = os.pread(descriptor, 8, place)
+    while place + 8 <= extent.size:
+        chunk = extent.at(place, 8)
         kind, length = chunk[:4], int.from_bytes(chunk[4:], "little")
         if kind in (b"guan", b"LIST") and length <= _LARGEST_CHUNK_BYTES:
-            data = os.pread(descriptor, length, place + 8)
+            data = extent.at(place + 8, length)
             if kind == b"guan":
                 yield "guano", _text(data)
             elif data[:4] == b"INFO" and (at := data.find(b"ICMT")) >= 0:

@@ -7,13 +7,13 @@ Here each stretch of whole pages is a stream of its own, behind the pages of the
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from recorder.sound.extent import Extent
 from recorder.sound.patched import Part, PatchedFile
 
 _HEADER = struct.Struct("<4sBBqIIIB")
@@ -83,12 +83,12 @@ class OggStream:
         return round((granule - self.opus_skip) * rate_hz / _OPUS_HZ)
 
 
-def whole_pages(descriptor: int, size: int) -> Iterator[Page]:
+def whole_pages(extent: Extent) -> Iterator[Page]:
     """Every page of a file whose checksum is right, in order."""
     place = 0
-    while place < size:
-        data = os.pread(descriptor, _BLOCK_BYTES + _LARGEST_PAGE_BYTES, place)
-        at, last = 0, place + len(data) >= size
+    while place < extent.size:
+        data = extent.at(place, _BLOCK_BYTES + _LARGEST_PAGE_BYTES)
+        at, last = 0, place + len(data) >= extent.size
         while (at := data.find(b"OggS", at)) >= 0 and (last or at < _BLOCK_BYTES):
             page = page_at(data, at)
             if page is None:
@@ -101,21 +101,21 @@ def whole_pages(descriptor: int, size: int) -> Iterator[Page]:
         place += max(at, _BLOCK_BYTES) if at >= 0 else len(data) - (0 if last else 3)
 
 
-def damaged_inside(descriptor: int, size: int) -> OggStream | None:
+def damaged_inside(extent: Extent) -> OggStream | None:
     """The stretches of a stream in which pages are missing, or the streams that follow each other
     in one file (decoders read the first); None where it is one that is whole.
 
     None too where the header is damaged, or several streams run beside each other: decoders know
     best.
     """
-    head = os.pread(descriptor, 64, 0)
+    head = extent.at(0, 64)
     if head[:4] != b"OggS":
         return None
     before: Page | None = None
     header_stop, runs = 0, [_Run()]
-    for page in whole_pages(descriptor, size):
+    for page in whole_pages(extent):
         if before is not None and page.begins:
-            return _chain(descriptor, size)
+            return _chain(extent)
         if (before is None and page.start != 0) or (before and page.serial != before.serial):
             return None
         follows = before is None or (page.start, page.number) == (before.stop, before.number + 1)
@@ -133,15 +133,15 @@ def damaged_inside(descriptor: int, size: int) -> OggStream | None:
         return None
     opus = head.find(b"OpusHead")
     skip = None if opus < 0 else int.from_bytes(head[opus + 10 : opus + 12], "little")
-    return OggStream([run.stretch(descriptor, header_stop) for run in kept], skip)
+    return OggStream([run.stretch(extent, header_stop) for run in kept], skip)
 
 
-def _chain(descriptor: int, size: int) -> OggStream | None:
+def _chain(extent: Extent) -> OggStream | None:
     """None where streams begin beside each other."""
     starts: list[int] = []
     before: Page | None = None
     missing = False
-    for page in whole_pages(descriptor, size):
+    for page in whole_pages(extent):
         if page.begins:
             if before is not None and before.begins:
                 return None
@@ -151,8 +151,8 @@ def _chain(descriptor: int, size: int) -> OggStream | None:
         missing |= before is not None and page.start != before.stop
         before = page
     links = [
-        Stretch(PatchedFile(descriptor, [(start, stop)]), 0)
-        for start, stop in pairwise([*starts, size])
+        Stretch(PatchedFile(extent, [(start, stop)]), 0)
+        for start, stop in pairwise([*starts, extent.size])
     ]
     words = (
         "several Ogg streams behind each other, with damaged pages: times behind them may be early"
@@ -174,12 +174,12 @@ class _Run:
         if page.granule > 0:
             self.last = page
 
-    def stretch(self, descriptor: int, header_stop: int) -> Stretch:
+    def stretch(self, extent: Extent, header_stop: int) -> Stretch:
         last = self.last
         assert last is not None
-        ending = as_last(os.pread(descriptor, last.stop - last.start, last.start))
+        ending = as_last(extent.at(last.start, last.stop - last.start))
         parts: list[Part] = [(0, header_stop), (self.start, last.start), ending]
-        return Stretch(PatchedFile(descriptor, parts), last.granule)
+        return Stretch(PatchedFile(extent, parts), last.granule)
 
 
 def page_at(data: bytes, place: int) -> bytes | None:

@@ -7,16 +7,18 @@ import os
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from recorder.sound.extent import Extent
+
 Part = bytes | tuple[int, int]
-"""Bytes of one's own, or a stretch (first byte, one past the last) of the file."""
+"""Bytes of one's own, or a stretch (first byte, one past the last) of the extent."""
 
 
 class PatchedFile(io.RawIOBase):
-    """What a decoder reads instead of a damaged file; the descriptor stays the caller's."""
+    """What a decoder reads instead of a damaged file."""
 
-    def __init__(self, descriptor: int, parts: Sequence[Part]) -> None:
+    def __init__(self, extent: Extent, parts: Sequence[Part]) -> None:
         super().__init__()
-        self._descriptor, self._parts = descriptor, list(parts)
+        self._extent, self._parts = extent, list(parts)
         self._starts = [0]
         for part in self._parts:
             length = len(part) if isinstance(part, bytes) else part[1] - part[0]
@@ -54,4 +56,4 @@ class PatchedFile(io.RawIOBase):
     def _bytes(self, part: Part, offset: int, count: int) -> bytes:
         if isinstance(part, bytes):
             return part[offset : offset + count]
-        return os.pread(self._descriptor, count, part[0] + offset)
+        return self._extent.at(part[0] + offset, count)
