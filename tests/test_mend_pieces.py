@@ -127,18 +127,27 @@ def test_notes_behind_the_sound_are_no_piece_of_it(
 
 @pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64"])
 @pytest.mark.parametrize(
-    ("at", "number"),
-    [(2, 255), (2, 3), (12, 3), (12, 400), (14, 17), (14, 8)],
-    ids=["many", "three", "odd block", "large block", "17 bits", "8 bits"],
+    ("at", "form", "number"),
+    [
+        (2, "<H", 255),
+        (2, "<H", 3),
+        (4, "<I", 0),
+        (4, "<I", 1 << 31),
+        (12, "<H", 3),
+        (12, "<H", 400),
+        (14, "<H", 17),
+        (14, "<H", 8),
+    ],
 )
 @pytest.mark.parametrize("closed", [True, False])
 def test_a_number_that_all_others_contradict_is_put_right(
-    tmp_path: Path, birdlike: MakeSound, kind: str, at: int, number: int, closed: bool
+    tmp_path: Path, birdlike: MakeSound, kind: str, at: int, form: str, number: int, closed: bool
 ) -> None:
     """libsndfile takes a 255th of the sound for all of it, and says nothing."""
     content, whole = recording(tmp_path, birdlike(6.0), kind=kind)
     at += content.index(b"fmt ") + 8
-    lying = content[:at] + struct.pack("<H", number) + content[at + 2 :]
+    wrong = struct.pack(form, number)
+    lying = content[:at] + wrong + content[at + len(wrong) :]
     if not closed:
         lying = lying + content[-2 * RATE_HZ :]
         whole = np.concatenate([whole, whole[-RATE_HZ:]])

@@ -86,6 +86,9 @@ def _lying_wavs(folder: Path, zoo: dict[str, Animal]) -> None:
     rf64[place : place + 24] = b"\0" * 24
     (folder / "zero-rf64.wav").write_bytes(rf64)
     zoo["zero-rf64.wav"] = Animal("repaired", (SECONDS, SECONDS), "did not close it")
+    for name, at, wrong in (("rate", 24, bytes(4)), ("channels", 22, b"\xff\xff")):
+        (folder / f"{name}.wav").write_bytes(good[:at] + wrong + good[at + len(wrong) :])
+        zoo[f"{name}.wav"] = Animal("repaired", (SECONDS, SECONDS), "contradicts itself")
     notes = b"LIST" + struct.pack("<I", 8) + b"INFOabcd"
     size = struct.pack("<I", len(good) + len(notes) - 8)
     (folder / "notes.wav").write_bytes(good[:4] + size + good[8:] + notes)
@@ -128,8 +131,7 @@ def _not_audio(folder: Path, zoo: dict[str, Animal]) -> None:
         ("half-header.wav", good[:30], "decoded"),
         ("text.wav", b"no birds today\n" * 99, "decoded"),
         ("photo.flac", b"\xff\xd8\xff\xe0" + b"\0" * 500, "decoded"),
-        ("rate0.wav", good[:24] + b"\0" * 4 + good[28:], "impossible sample rate"),
-        ("channels.wav", good[:22] + b"\xff\xff" + good[24:], "decoded"),
+        ("rate0.wav", good[:24] + b"\0" * 8 + good[32:], "impossible sample rate"),
     ):
         (folder / name).write_bytes(content)
         zoo[name] = Animal("failed", word=word)

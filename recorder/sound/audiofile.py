@@ -14,7 +14,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from recorder.errors import AudioFileError
-from recorder.sound.decoder import Forwards, bridged, one_line, open_regular, promised
+from recorder.sound.decoder import POSSIBLE_HZ, Forwards, bridged, one_line, open_regular, promised
 from recorder.sound.extent import Extent
 from recorder.sound.flac_frames import FLAC_BEGINS, FlacFrames
 from recorder.sound.mp3_frames import mp3_frames
@@ -108,7 +108,7 @@ class AudioFile:
         self.repair = "" if mend is None else mend.repair
         self._in_front = found.in_front
         self._first_damage = "" if mend is None else mend.damage
-        if not 1_000 <= self.sample_rate_hz <= 1_000_000:
+        if self.sample_rate_hz not in POSSIBLE_HZ:
             self.close()
             raise AudioFileError(
                 f"the header says {self.sample_rate_hz} Hz: 1 kHz to 1 MHz can be real"

@@ -19,6 +19,7 @@ _W64_CHUNKS = re.compile(
 """Of a W64 it says what the header says, and nothing more."""
 _W64_HEAD_BYTES = 24
 """Counted with a chunk's length."""
+POSSIBLE_HZ = range(1_000, 1_000_001)
 NO_LENGTH_BYTES = 1 << 62
 STREAMED_BYTES = 0x7FFF0000
 """A header that promises more than this was written before the length was known."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, replace
 
-from recorder.sound.decoder import NO_LENGTH_BYTES, STREAMED_BYTES
+from recorder.sound.decoder import NO_LENGTH_BYTES, POSSIBLE_HZ, STREAMED_BYTES
 from recorder.sound.extent import Extent
 from recorder.sound.mended import SHORTEST_TAIL_S, Mended, first_of_two, unclosed
 from recorder.sound.patched import Part, PatchedFile
@@ -79,28 +79,40 @@ def mended_wav(extent: Extent) -> Mended | None:
 def _straightened(wav: _Wav) -> tuple[_Wav, str]:
     """The same without the one number that the others contradict, and what is said of it.
 
-    A decoder believes some of them, and reads a part of the sound as if it were all.
+    A decoder believes some of them, and refuses the file or reads a part as if it were all.
     """
     coding, channels, rate_hz, bytes_a_second, block_bytes, bits = _KIND.unpack(wav.kind)
-    sample_bytes = -(-bits // 8)
-    if coding not in _PLAIN_CODINGS or channels * sample_bytes == block_bytes:
-        return wav, ""
-    if rate_hz * channels * sample_bytes == bytes_a_second:
-        now = (channels, channels * sample_bytes, bits)
-    elif rate_hz * block_bytes != bytes_a_second:
-        return wav, ""
-    elif bits in _USUAL_BITS[1:] and block_bytes % sample_bytes == 0:
-        now = (block_bytes // sample_bytes, block_bytes, bits)
-    elif channels and block_bytes % channels == 0 and block_bytes // channels * 8 in _USUAL_BITS:
-        now = (channels, block_bytes, block_bytes // channels * 8)
-    else:
-        return wav, ""
-    kind = _KIND.pack(coding, now[0], rate_hz, bytes_a_second, now[1], now[2])
-    words = (
-        f"its header contradicts itself: {channels} channels of {bits} bits in {block_bytes} bytes"
-        f", read as {now[0]} of {now[2]} in {now[1]}"
+    right = coding in _PLAIN_CODINGS and _consistent(
+        channels, rate_hz, bytes_a_second, block_bytes, bits
     )
+    if not right or right == (channels, rate_hz, block_bytes, bits):
+        return wav, ""
+    words = (
+        f"its header contradicts itself: {channels} channels of {bits} bits in {block_bytes} bytes "
+        f"at {rate_hz} Hz, read as {right[0]} of {right[3]} in {right[2]} at {right[1]} Hz"
+    )
+    kind = _KIND.pack(coding, *right[:2], bytes_a_second, *right[2:])
     return replace(wav, before=wav.before.replace(wav.kind, kind, 1), kind=kind), words
+
+
+def _consistent(
+    channels: int, rate_hz: int, bytes_a_second: int, block_bytes: int, bits: int
+) -> tuple[int, int, int, int] | None:
+    """(channels, rate, block, bits) with at most one number changed; None where that is not it."""
+    sample_bytes = -(-bits // 8)
+    if channels * sample_bytes == block_bytes:
+        told_hz = bytes_a_second // max(1, block_bytes)
+        possible = rate_hz in POSSIBLE_HZ or told_hz not in POSSIBLE_HZ
+        return channels, rate_hz if possible else told_hz, block_bytes, bits
+    if rate_hz * channels * sample_bytes == bytes_a_second:
+        return channels, rate_hz, channels * sample_bytes, bits
+    if rate_hz * block_bytes != bytes_a_second:
+        return None
+    if bits in _USUAL_BITS[1:] and block_bytes % sample_bytes == 0:
+        return block_bytes // sample_bytes, rate_hz, block_bytes, bits
+    if channels and block_bytes % channels == 0 and block_bytes // channels * 8 in _USUAL_BITS:
+        return channels, rate_hz, block_bytes, block_bytes // channels * 8
+    return None
 
 
 @dataclass
