@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import os
 import re
-import sys
+from array import array
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from recorder.detect.mel import CHUNK_S, TOKEN_S, TOKENS_PER_CHUNK
 from recorder.detect.pipeline import ChunkResult
 from recorder.keep.formats import ChunkRow, DetectionRow, EventRow, ManifestRow, RejectedRow
 from recorder.keep.result import FileResult
+from recorder.keep.rows import Rows
 from recorder.species.expectation import Expectation
 from recorder.species.rejection import reject
 
@@ -68,7 +68,7 @@ class Gathered:
         """What is detected in the last two chunks."""
         self._last: Floats | None = None
         """The tokens of the last one: whether they are kept, the next one tells too."""
-        self._places: dict[int, list[int]] = {}
+        self._places: dict[int, array[int]] = {}
         """Of each output, the chunks whose tokens were kept..."""
         self._tokens: dict[int, bytearray] = {}
         """...and the tokens' scores."""
@@ -92,7 +92,7 @@ class Gathered:
         if needed.any():
             needed[len(self.bundle.labels) :] = True
         for output in map(int, np.flatnonzero(needed)):
-            self._places.setdefault(output, []).append(self._chunks - 1)
+            self._places.setdefault(output, array("I")).append(self._chunks - 1)
             tokens = self._last[:, output].astype(np.float32).tobytes()
             self._tokens.setdefault(output, bytearray()).extend(tokens)
         self._last = None
@@ -121,7 +121,7 @@ def file_result(gathered: Gathered, manifest: ManifestRow, heard_s: float) -> Fi
     said, limits = bundle.said, [float(limit) for limit in gathered.thresholds]
     hits_of = detected(outputs, gathered.thresholds, classes)
     rejected = _reject(hits_of, outputs, gathered, manifest)
-    chunks, detections = [], []
+    chunks, detections = Rows(ChunkRow), Rows(DetectionRow)
     for place, hits in enumerate(hits_of):
         start_s, end_s = place * CHUNK_S, (place + 1) * CHUNK_S
         labels = sorted(np.flatnonzero(hits), key=lambda index: said[index].label)
@@ -130,21 +130,19 @@ def file_result(gathered: Gathered, manifest: ManifestRow, heard_s: float) -> Fi
             names = (label.label, label.scientific_name, label.common_name)
             score = float(outputs[place, index])
             detections.append(DetectionRow(name, start_s, end_s, *names, score, limits[index]))
-        # A long recording says the same few things thousands of times.
-        birds = sys.intern(" ".join(said[index].label for index in labels) or "nocall")
+        birds = " ".join(said[index].label for index in labels) or "nocall"
         chunks.append(ChunkRow(f"{_row_stem(name)}_{end_s:g}", name, start_s, end_s, birds))
     events = _events(name, gathered, hits_of, round(heard_s, 3))
-    heard = tuple(detections), tuple(chunks), events
-    return FileResult(manifest, *heard, scores, bird, rejected)
+    return FileResult(manifest, detections, chunks, events, scores, bird, rejected)
 
 
 def _reject(
     hits_of: NDArray[np.bool_], outputs: Floats, gathered: Gathered, manifest: ManifestRow
-) -> tuple[RejectedRow, ...]:
+) -> Rows[RejectedRow]:
     """What list and prior take away of the hits [chunks, said], which are changed; as rows."""
     expectation, limits = gathered.expectation, gathered.thresholds
     if expectation is None:
-        return ()
+        return Rows(RejectedRow)
     rejected = reject(
         hits_of,
         outputs,
@@ -155,7 +153,7 @@ def _reject(
             manifest.start, [place * CHUNK_S for place in places]
         ),
     )
-    return tuple(
+    rows = (
         RejectedRow(
             file=manifest.path,
             start_s=one.place * CHUNK_S,
@@ -170,25 +168,30 @@ def _reject(
         )
         for one in rejected
     )
+    return Rows(RejectedRow, rows)
 
 
 def _events(
     name: str, gathered: Gathered, hits_of: NDArray[np.bool_], recording_s: float
-) -> tuple[EventRow, ...]:
+) -> Rows[EventRow]:
     heard = math.ceil(recording_s / TOKEN_S)  # the rest is padding
     said = gathered.bundle.said
-    rows = []
+    outputs, starts_s, ends_s, scores = array("I"), array("d"), array("d"), array("d")
     for output, first, track in gathered.tracks():
         before = first * TOKENS_PER_CHUNK
         hits = hits_of[first : first + len(track) // TOKENS_PER_CHUNK, [output]]
         for event in token_events(track[: max(0, heard - before), np.newaxis], hits):
-            start_s = (before + event.first_token) * TOKEN_S
-            end_s = min((before + event.last_token) * TOKEN_S, recording_s)
-            rows.append(EventRow(name, start_s, end_s, said[output].label, event.score))
-    # By one, then by the other: tuples to compare would be megabytes of a day's events.
-    rows.sort(key=attrgetter("label"))
-    rows.sort(key=attrgetter("start_s"))
-    return tuple(rows)
+            outputs.append(output)
+            starts_s.append((before + event.first_token) * TOKEN_S)
+            ends_s.append(min((before + event.last_token) * TOKEN_S, recording_s))
+            scores.append(event.score)
+    labels = [label.label for label in said]
+    rank = np.argsort(np.argsort(labels))
+    rows = Rows(EventRow)
+    for place in np.lexsort((rank[np.asarray(outputs, np.intp)], np.asarray(starts_s))):
+        label = labels[outputs[place]]
+        rows.append(EventRow(name, starts_s[place], ends_s[place], label, scores[place]))
+    return rows
 
 
 def _row_stem(name: str) -> str:

@@ -19,6 +19,7 @@ from recorder.file_rows import Gathered, columns, file_result, packed, unpacked
 from recorder.keep.formats import ManifestRow
 from recorder.keep.part_file import PartFile
 from recorder.keep.result import FileResult
+from recorder.memory import give_back
 from recorder.sound.audiofile import AudioFile
 from recorder.sound.finder import Found
 from recorder.sound.notes import with_start
@@ -29,6 +30,8 @@ from recorder.species.expectation import Expectation
 Floats = NDArray[np.float32]
 
 _BLOCK_S = 10
+_LONG_S = 3600.0
+"""A longer recording has so many rows that room is made for them."""
 
 Progress = Callable[[float], None]
 """Told which share of the file was just analysed, 0 to 1."""
@@ -98,6 +101,8 @@ class FileScanner:
             raise AudioFileError(sound.damage or "it holds no samples")
         manifest = replace(account(row, sound, found), **vars(notes))
         heard_s = sound.frames_read / sound.sample_rate_hz
+        if heard_s > _LONG_S:
+            give_back()
         return file_result(gathered, manifest, heard_s)
 
     def _resumed(self, part: PartFile) -> tuple[list[ChunkResult], AnyPipeline]:

@@ -45,7 +45,7 @@ def test_killed_it_leaves_no_worker_and_goes_on_with_what_is_done(
     assert done.returncode == 1
     assert results_of(tmp_path) == crew_alone
     assert kept
-    assert {one.suffix for one in tmp_path.glob(".done/*")} == {".json"}
+    assert {one.suffix for one in tmp_path.glob(".done/*")} == {".jsonl"}
 
 
 def test_a_task_that_kills_is_given_up_and_takes_no_other_with_it() -> None:

@@ -197,7 +197,7 @@ def test_a_recording_that_changes_while_it_is_scanned_is_not_believed_later(
     assert row["status"] == "partial"
     assert "it grew by 64000 bytes" in row["reason"]
     assert row["seconds_analysed"] == 1080
-    assert not list(out.glob(".done/*.json"))
+    assert not list(out.glob(".done/*.jsonl"))
     assert birdrec("scan", source.parent, "--out", out, "--quiet").returncode == 0
     (row,) = read_lines(out / "manifest.jsonl")
     assert row["status"] == "repaired"

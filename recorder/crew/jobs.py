@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recorder import __version__
-from recorder.crew.local import LocalCrew
 from recorder.crew.shared_file import SharedFile
 from recorder.crew.tasks import Crew, Settings, whole
 from recorder.detect.bundle import ModelBundle
@@ -117,7 +116,11 @@ def _crew(plan: WorkPlan) -> AbstractContextManager[Crew | None]:
         from recorder.crew.cluster import ClusterCrew
 
         return ClusterCrew(plan.cluster, plan.bundle)
-    return LocalCrew(plan.workers) if plan.workers > 1 else nullcontext()
+    if plan.workers > 1:
+        from recorder.crew.local import LocalCrew
+
+        return LocalCrew(plan.workers)
+    return nullcontext()
 
 
 def _part(done: DoneFiles, one: Found) -> Path | None:

@@ -6,7 +6,8 @@ import base64
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from recorder.keep.formats import (
     EventRow,
     ManifestRow,
     RejectedRow,
-    values_of,
     written,
 )
+from recorder.keep.rows import Rows
 
 Floats = NDArray[np.float32]
 
@@ -31,12 +32,12 @@ class FileResult:
     """Everything that a scan has to say about one file."""
 
     manifest: ManifestRow
-    detections: tuple[DetectionRow, ...] = ()
-    chunks: tuple[ChunkRow, ...] = ()
-    events: tuple[EventRow, ...] = ()
+    detections: Rows[DetectionRow] = field(default_factory=lambda: Rows(DetectionRow))
+    chunks: Rows[ChunkRow] = field(default_factory=lambda: Rows(ChunkRow))
+    events: Rows[EventRow] = field(default_factory=lambda: Rows(EventRow))
     scores: Floats | None = None  # [chunks, classes]
     bird: Floats | None = None  # [chunks], any bird, if the model has it
-    rejected: tuple[RejectedRow, ...] = ()
+    rejected: Rows[RejectedRow] = field(default_factory=lambda: Rows(RejectedRow))
 
     @property
     def chunk_end_s(self) -> list[float]:
@@ -63,8 +64,8 @@ class DoneFiles:
     def get(self, part: Path) -> FileResult | None:
         """The kept result, or None: also when it cannot be read, for then it is made again."""
         try:
-            content = json.loads(part.with_suffix(".json").read_text(encoding="utf-8"))
-            return _from_json(content)
+            with part.with_suffix(".jsonl").open(encoding="utf-8") as lines:
+                return _from_lines(lines)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -72,40 +73,43 @@ class DoneFiles:
         """Keep a result that was made."""
         if result.scores is None:
             return
-        with written(part.with_suffix(".json")) as stream:
-            json.dump(_to_json(result), stream)
+        with written(part.with_suffix(".jsonl")) as stream:
+            for line in _lines(result):
+                stream.write(json.dumps(line))
+                stream.write("\n")
 
     def clear(self, part: Path) -> None:
         """What grew is not needed any more."""
         for kept in (part, *self._folder.glob(f"{part.stem}.*")):
-            if kept.suffix != ".json":
+            if kept.suffix != ".jsonl":
                 kept.unlink(missing_ok=True)
 
 
-def _to_json(result: FileResult) -> dict[str, Any]:
+def _lines(result: FileResult) -> Iterator[dict[str, Any]]:
+    """One at a time: together they are megabytes of a day of sound."""
     assert result.scores is not None
-    return {
-        "manifest": asdict(result.manifest),
-        "detections": [values_of(row) for row in result.detections],
-        "chunks": [values_of(row) for row in result.chunks],
-        "events": [values_of(row) for row in result.events],
-        "classes": result.scores.shape[1],
-        "scores": _packed(result.scores),
-        "bird": None if result.bird is None else _packed(result.bird),
-        "rejected": [values_of(row) for row in result.rejected],
-    }
+    yield {"manifest": asdict(result.manifest), "classes": result.scores.shape[1]}
+    yield {"detections": result.detections.packed()}
+    yield {"chunks": result.chunks.packed()}
+    yield {"events": result.events.packed()}
+    yield {"rejected": result.rejected.packed()}
+    yield {"scores": _packed(result.scores)}
+    yield {"bird": None if result.bird is None else _packed(result.bird)}
 
 
-def _from_json(content: dict[str, Any]) -> FileResult:
+def _from_lines(lines: Iterable[str]) -> FileResult:
+    content: dict[str, Any] = {}
+    for line in lines:
+        content |= json.loads(line)
     scores, bird = _unpacked(content["scores"]), content["bird"]
     return FileResult(
         ManifestRow(**content["manifest"]),
-        tuple(DetectionRow(*row) for row in content["detections"]),
-        tuple(ChunkRow(*row) for row in content["chunks"]),
-        tuple(EventRow(*row) for row in content["events"]),
+        Rows.unpacked(DetectionRow, content["detections"]),
+        Rows.unpacked(ChunkRow, content["chunks"]),
+        Rows.unpacked(EventRow, content["events"]),
         scores.reshape(-1, content["classes"]),
         None if bird is None else _unpacked(bird),
-        tuple(RejectedRow(*row) for row in content["rejected"]),
+        Rows.unpacked(RejectedRow, content["rejected"]),
     )
 
 

@@ -21,6 +21,8 @@ from recorder.sound.finder import Found, classified, is_wanted
 _EDGE_BYTES = 1 << 20
 """Of a file's beginning and end: its header, and what is written behind the sound."""
 _BLOCK_BYTES = 8 << 20
+"""Asked of another machine at once."""
+_HASHED_BYTES = 1 << 18
 _PLAIN_SUFFIXES = (".wav", ".wave", ".rf64")
 """Where the bytes of a second lie is known without reading what is before them."""
 
@@ -97,7 +99,7 @@ def sha256_of(found: Found) -> str:
     digest = hashlib.sha256()
     try:
         with _opened(found) as stream:
-            while block := stream.read(_BLOCK_BYTES):
+            while block := stream.read(_HASHED_BYTES):
                 digest.update(block)
     except Exception as error:
         raise AudioFileError(f"vanished while it was analysed ({_one_line(error)})") from error
