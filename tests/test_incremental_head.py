@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from recorder.detect.attention import AttentionWeights, attended
+from recorder.detect.attention import AttentionWeights, add_sums, attended
 from recorder.detect.bundle import Bundle
+from recorder.detect.halves import HalvedWindow
 from recorder.detect.head_weights import HeadWeights, head_weights
 from recorder.detect.incremental import ABSENT_LOGIT, IncrementalHead
 from recorder.detect.inference import Networks
@@ -23,6 +24,7 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 WIDTH, HEADS, OUTPUTS, WINDOW = 16, 4, 3, 48
+HALF = 12
 SAME = 1e-5
 
 
@@ -90,6 +92,43 @@ def test_the_head_over_a_whole_window_is_the_paper(
     assert found.dtype == np.float32
     scale = max(1.0, loudness)
     np.testing.assert_allclose(found, expected, atol=3e-5 * scale, rtol=1e-4 * scale)
+
+
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=6),
+    st.integers(1, 2 * HALF),
+    st.sampled_from([0.3, 3.0, 30.0]),
+    st.integers(0, 1000),
+)
+def test_windows_that_share_a_half_say_the_same_as_each_alone(
+    places: list[int], last_tokens: int, loudness: float, seed: int
+) -> None:
+    """In whatever order: to the bit, and what the whole head says."""
+    weights = random_weights(loudness, seed, blocks=1)
+    every = np.random.default_rng(seed).standard_normal((7 * HALF, WIDTH)).astype(np.float32)
+    windows = [every[HALF * place : HALF * (place + 2)] for place in places]
+    windows.append(every[-last_tokens:])
+    head = HalvedWindow(weights, HALF)
+    for tokens in windows:
+        found = head(tokens)
+        np.testing.assert_array_equal(found, HalvedWindow(weights, HALF)(tokens))
+        scale = max(1.0, loudness)
+        expected = oracle(weights, tokens)
+        np.testing.assert_allclose(found, expected, atol=3e-5 * scale, rtol=1e-4 * scale)
+
+
+def test_a_half_that_is_shared_is_reckoned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(
+        "recorder.detect.halves.add_sums",
+        lambda *args: (asked.append(1), add_sums(*args))[0],
+    )
+    head = HalvedWindow(random_weights(1.0, blocks=1), HALF)
+    every = np.random.default_rng(0).standard_normal((4 * HALF, WIDTH)).astype(np.float32)
+    for place, quarters in ((0, 4), (1, 3), (2, 3), (0, 4)):
+        asked.clear()
+        head(every[HALF * place : HALF * (place + 2)])
+        assert len(asked) == quarters * HEADS
 
 
 @pytest.mark.parametrize("shift", [-300.0, -40.0, 0.0, 70.0, 300.0])

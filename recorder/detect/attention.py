@@ -78,12 +78,23 @@ def softmax_sums(query: Floats, across: Floats, summed: Floats) -> Floats:
     A softmax may be shifted as one likes: mostly it need not be, and nothing is looked for first.
     """
     sums = _exponentials(query @ across) @ summed
-    below = sums[:, -1]
-    if not (below.min() > _SMALLEST_SUM and below.max() < _LARGEST_SUM):
+    if not are_right(sums):
         scores = query @ across
         scores -= scores.max(axis=1, keepdims=True)
         sums = _exponentials(scores) @ summed
     return sums
+
+
+def add_sums(query: Floats, across: Floats, summed: Floats, into: Floats) -> None:
+    """Add e^score times what is summed to [asked, d + 1], as it is; see `are_right`."""
+    for at in range(0, len(query), _PORTION):
+        into[at : at + _PORTION] += _exponentials(query[at : at + _PORTION] @ across) @ summed
+
+
+def are_right(sums: Floats) -> bool:
+    """Of softmaxes that were not shifted: was no term too large or too small for a float?"""
+    below = sums[:, -1]
+    return bool(below.min() > _SMALLEST_SUM and below.max() < _LARGEST_SUM)
 
 
 def _exponentials(scores: Floats) -> Floats:

@@ -24,7 +24,7 @@ from recorder.detect.incremental import IncrementalHead
 from recorder.detect.mel import FRAMES_PER_TOKEN
 from recorder.detect.onnx_file import OnnxFile, read_onnx
 from recorder.detect.precision import choose_precision
-from recorder.detect.window_head import WindowHead
+from recorder.detect.window_head import window_head
 from recorder.errors import ModelError
 
 Floats = NDArray[np.float32]
@@ -77,7 +77,7 @@ class Networks:
 
     def _window_head(self) -> Callable[[Floats], Floats]:
         try:
-            return WindowHead(head_weights(self._head_file))
+            return window_head(head_weights(self._head_file), self.bundle.hop_tokens)
         except ModelError:
             # An older version exported it, without the names of its weights.
             return self.attend

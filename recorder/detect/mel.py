@@ -158,6 +158,7 @@ def log_mel(samples: Samples, tokens: int, config: MelConfig) -> LogMel:
         raise ValueError(
             f"{tokens} tokens need {samples_needed(tokens, config)} samples, got {len(samples)}"
         )
+    samples = np.ascontiguousarray(samples)
     out = np.empty((tokens * FRAMES_PER_TOKEN, config.mel_bands), np.float32)
     for token in range(0, tokens, _TOKENS_AT_ONCE):
         count = min(_TOKENS_AT_ONCE, tokens - token)
@@ -184,13 +185,19 @@ def chunk_picture(samples: Samples, config: MelConfig) -> LogMel:
 def _log_mel_piece(samples: Samples, tokens: int, config: MelConfig) -> LogMel:
     tables = _tables(config)
     pairs = tokens * FRAMES_PER_TOKEN // 2
-    views = np.lib.stride_tricks.sliding_window_view(samples, config.n_fft)
     frames = np.empty((pairs * 2, config.n_fft), np.float32)
-    even = views[0::_FRAME_PAIR_SAMPLES][:pairs]
-    odd = views[_ODD_FRAME_SAMPLES::_FRAME_PAIR_SAMPLES][:pairs]
-    np.multiply(even, tables.window, out=frames[0::2])
-    np.multiply(odd, tables.window, out=frames[1::2])
+    for row, first in enumerate((0, _ODD_FRAME_SAMPLES)):
+        every = _overlapping(samples[first:], pairs, config.n_fft)
+        np.multiply(every, tables.window, out=frames[row::2])
     return _log_mel_of(frames, config)
+
+
+def _overlapping(samples: Samples, frames: int, n_fft: int) -> Samples:
+    """A view [frames, n_fft], two hops apart; numpy's own take a tenth of the time of the FFT."""
+    step = samples.itemsize
+    return np.ndarray(
+        (frames, n_fft), samples.dtype, samples, strides=(_FRAME_PAIR_SAMPLES * step, step)
+    )
 
 
 def _log_mel_of(frames: NDArray[np.float32], config: MelConfig) -> LogMel:

@@ -6,18 +6,31 @@ of all tokens over all are held at once. `Networks.attend` is the oracle.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from recorder.detect.attention import AttentionWeights, Projection, attended, joined
+from recorder.detect.halves import HalvedWindow
 from recorder.detect.head_weights import HeadWeights
 from recorder.detect.last_block import LastBlock
 
 Floats = NDArray[np.float32]
 
 
+def window_head(weights: HeadWeights, half_tokens: int) -> Callable[[Floats], Floats]:
+    """Tokens [tokens, width] of a window to logits [tokens, outputs].
+
+    Windows that are asked for one after the other may share a half of `half_tokens`.
+    """
+    if len(weights.blocks) == 1:
+        return HalvedWindow(weights, half_tokens)
+    return WindowHead(weights)
+
+
 class WindowHead:
-    """Tokens [tokens, width] to logits [tokens, outputs]."""
+    """Tokens [tokens, width] to logits [tokens, outputs], through any number of blocks."""
 
     def __init__(self, weights: HeadWeights) -> None:
         self._earlier = [_WholeBlock(block, weights.heads) for block in weights.blocks[:-1]]
