@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.keep.formats import ChunkRow, EventRow, ManifestRow
+from recorder.keep.formats import ChunkRow, EventRow, ManifestRow, values_of
 from recorder.keep.result import DoneFiles, FileResult
 from recorder.keep.rows import Rows
 
@@ -95,3 +95,9 @@ def test_a_result_is_kept_and_found_again(tmp_path: Path) -> None:
     (kept,) = tmp_path.iterdir()
     kept.write_text("".join(kept.read_text().splitlines(keepends=True)[:-1]))
     assert done.get(part) is None
+
+
+def test_values_are_those_of_the_rows() -> None:
+    rows = Rows(ChunkRow, chunk_rows(50))
+    assert list(rows.values()) == [tuple(values_of(row)) for row in rows]
+    assert rows.names == list(ChunkRow.__slots__)

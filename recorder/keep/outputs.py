@@ -22,7 +22,6 @@ from recorder.keep.formats import (
     Row,
     beside,
     cell,
-    values_of,
     wall_time,
     write_audacity,
     write_raven,
@@ -31,6 +30,7 @@ from recorder.keep.formats import (
 )
 from recorder.keep.parquet import ParquetRows
 from recorder.keep.result import FileResult
+from recorder.keep.rows import Rows
 
 _Heard = DetectionRow | RejectedRow
 
@@ -81,7 +81,7 @@ class ScanOutputs:
 
     def add(self, result: FileResult) -> None:
         """Write everything that one recording gave."""
-        rows: tuple[Sequence[_Heard], ...] = (result.detections, result.rejected)
+        rows: tuple[Rows[Any], ...] = (result.detections, result.rejected)
         for table, each in zip(self._tables, rows, strict=False):
             table.add(each, result.manifest.start)
         _write(self._chunks, result.chunks)
@@ -125,7 +125,7 @@ class _Table:
     lines: TextIO | None
     parquet: ParquetRows | None
 
-    def add(self, rows: Sequence[_Heard], start: str) -> None:
+    def add(self, rows: Rows[Any], start: str) -> None:
         """Of one recording, and the time of day of its first sample."""
         _write(self.csv, rows)
         if self.lines is not None:
@@ -148,6 +148,6 @@ def _score_arrays(result: FileResult, labels: Sequence[str]) -> dict[str, NDArra
     return arrays if result.bird is None else {**arrays, "bird": result.bird}
 
 
-def _write(writer: Any, rows: Sequence[Row]) -> None:
-    for row in rows:
-        writer.writerow(list(map(cell, row.__slots__, values_of(row))))
+def _write(writer: Any, rows: Rows[Any]) -> None:
+    for values in rows.values():
+        writer.writerow(map(cell, rows.names, values))

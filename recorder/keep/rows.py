@@ -42,6 +42,9 @@ class _Texts:
         text = self._joined[self._ends[number] : self._ends[number + 1]]
         return text.decode("utf-8", "surrogatepass")
 
+    def __iter__(self) -> Iterator[str]:
+        return map(self.__getitem__, range(len(self)))
+
     def __len__(self) -> int:
         return len(self._which)
 
@@ -69,6 +72,8 @@ class Rows(Sequence[R], Generic[R]):
 
     def __init__(self, kind: type[R], rows: Iterable[R] = ()) -> None:
         self._kind = kind
+        self.names = [field.name for field in fields(kind)]
+        """Of the columns."""
         self._columns: list[array[float] | _Texts] = [
             _Texts() if field.type == "str" else array("d") for field in fields(kind)
         ]
@@ -101,6 +106,10 @@ class Rows(Sequence[R], Generic[R]):
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
 
     __hash__ = None  # type: ignore[assignment]
+
+    def values(self) -> Iterator[tuple[Any, ...]]:
+        """Of each row what `values_of` says, without making the row."""
+        return zip(*self._columns, strict=True)
 
     def _row(self, place: int) -> R:
         values: list[Any] = [column[place] for column in self._columns]
