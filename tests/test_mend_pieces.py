@@ -58,6 +58,27 @@ def test_recordings_of_one_kind_behind_each_other_are_read_as_one(
         np.testing.assert_array_equal(again.excerpt(60_000, 10_000), got[60_000:70_000])
 
 
+def test_there_may_be_any_number_of_them(tmp_path: Path, birdlike: MakeSound) -> None:
+    content, samples = recording(tmp_path, birdlike(0.05))
+    path = tmp_path / "many.wav"
+    path.write_bytes(content * 1_500)
+    sound, got = read_all(path)
+    np.testing.assert_array_equal(got, np.tile(samples, 1_500))
+    assert "1500 pieces" in sound.repair
+
+
+def test_a_chunk_of_sound_that_is_cut_off_is_partial(
+    tmp_path: Path, two: list[tuple[bytes, Floats]]
+) -> None:
+    (first, one), (second, other) = two
+    more = chunk(b"data", second[second.index(b"data") + 8 :])
+    path = tmp_path / "a.wav"
+    path.write_bytes(first + more[: -2 * RATE_HZ])
+    sound, got = read_all(path)
+    np.testing.assert_array_equal(got, np.concatenate([one, other[:-RATE_HZ]]))
+    assert sound.damage == "the header promises 288000 samples, 256000 are there"
+
+
 def test_the_last_of_them_may_have_lost_its_power(
     tmp_path: Path, two: list[tuple[bytes, Floats]]
 ) -> None:

@@ -62,11 +62,13 @@ def mended_wav(extent: Extent) -> Mended | None:
     if not wav.kind or not wav.block_bytes or extent.size - wav.data_at < wav.block_bytes:
         return None
     wav, contradiction = _straightened(wav)
-    sound = _sound(extent, wav, 0)
-    if len(sound.pieces) == 1 and not sound.unclosed:
+    sound = _sound(extent, wav)
+    if len(sound.pieces) <= 1 and not sound.unclosed:
         if sound.other_at:
             seconds = wav.claimed / max(1, wav.bytes_a_second)
-            return first_of_two(extent, sound.other_at, seconds, "WAV")
+            whole = PatchedFile(extent, [wav.before, (len(wav.before), sound.other_at)])
+            mend = first_of_two(extent, sound.other_at, seconds, "WAV")
+            return replace(mend, file=whole, repair=contradiction)
         promised = (sound.bytes + sound.missing) // wav.block_bytes
         whole = PatchedFile(extent, [wav.before, (len(wav.before), extent.size)])
         if wav.long_at and sound.missing:
@@ -132,48 +134,71 @@ class _Sound:
     def bytes(self) -> int:
         return sum(stop - start for start, stop in self.pieces)
 
-
-def _sound(extent: Extent, wav: _Wav, at: int) -> _Sound:
-    """All sound of a WAV that begins `at`, and of those of its kind behind it."""
-    begin, block = at + wav.data_at, wav.block_bytes
-    rest = extent.size - begin
-    real = max(0, rest - rest % block)
-    to_the_end = (begin, begin + real)
-    if wav.claimed >= real:
-        is_short = wav.claimed > rest and (wav.long_at or wav.claimed < STREAMED_BYTES)
-        return _Sound([to_the_end], missing=wav.claimed - real if is_short else 0)
-    after = begin + wav.claimed + wav.claimed % 2
-    own = (begin, begin + wav.claimed - wav.claimed % block)
-    behind = _behind(extent, wav, after)
-    if behind is not None:
-        return replace(behind, pieces=[own, *behind.pieces])
-    if wav.claimed and extent.size - after < SHORTEST_TAIL_S * wav.bytes_a_second:
-        return _Sound([own])
-    return _Sound([to_the_end], unclosed=True)
+    def add(self, start: int, length: int, block_bytes: int) -> None:
+        """A piece without what is no whole block of it; an empty one is none."""
+        length -= length % block_bytes
+        if length > 0:
+            self.pieces.append((start, start + length))
 
 
-def _behind(extent: Extent, wav: _Wav, place: int) -> _Sound | None:
-    """What sound there is in the chunks that follow; None where no chunks follow."""
-    pieces: list[tuple[int, int]] = []
+def _sound(extent: Extent, wav: _Wav) -> _Sound:
+    """All sound of a WAV, and of those of its kind behind it."""
+    found, block = _Sound([]), wav.block_bytes
+    at, current = 0, wav
+    while True:
+        begin = at + current.data_at
+        rest = extent.size - begin
+        real = max(0, rest - rest % block)
+        after = begin + current.claimed + current.claimed % 2
+        behind = None if current.claimed >= real else _behind(extent, wav, after)
+        is_tail = extent.size - after < SHORTEST_TAIL_S * wav.bytes_a_second
+        if behind is not None or (current.claimed and current.claimed < real and is_tail):
+            found.add(begin, current.claimed, block)
+        else:
+            found.add(begin, real, block)
+            found.unclosed = current.claimed < real
+        if current.claimed > rest and (wav.long_at or current.claimed < STREAMED_BYTES):
+            found.missing = current.claimed - real
+        if behind is None:
+            return found
+        for start, length in behind.chunks:
+            found.add(start, min(length, extent.size - start), block)
+            found.missing = max(0, start + length - extent.size)
+        found.other_at = 0 if behind.later else behind.later_at
+        if behind.later is None:
+            return found
+        at, current = behind.later_at, behind.later
+
+
+@dataclass
+class _Behind:
+    """What the chunks behind a WAV's sound are."""
+
+    chunks: list[tuple[int, int]]
+    """(start, length) of those with more sound; the last may be cut off."""
+    later_at: int = 0
+    """Where another WAV begins; 0: nowhere."""
+    later: _Wav | None = None
+    """Its header, if it is of the same kind."""
+
+
+def _behind(extent: Extent, wav: _Wav, place: int) -> _Behind | None:
+    """Up to the end, or to the next WAV; None where no chunks follow."""
+    found = _Behind([])
     while place < extent.size:
         head = extent.at(place, 12)
         name, length = head[:4], int.from_bytes(head[4:8], "little")
         if name in (b"RIFF", b"RF64") and head[8:] == b"WAVE":
             later = _wav(_up_to_data(extent.behind(place)))
-            if later is None or later.kind != wav.kind:
-                return _Sound(pieces, other_at=place)
-            found = _sound(extent, later, place)
-            return replace(found, pieces=pieces + found.pieces)
+            same = later is not None and later.kind == wav.kind
+            return replace(found, later_at=place, later=later if same else None)
         if len(head) < 8 or not all(32 <= one < 127 for one in name):
             return None
-        stop = place + 8 + length
         if name == b"data":
-            sound_bytes = min(stop, extent.size) - place - 8
-            pieces.append((place + 8, place + 8 + sound_bytes - sound_bytes % wav.block_bytes))
-            if stop > extent.size:
-                return _Sound(pieces, missing=stop - extent.size)
-        place = stop + length % 2
-    return _Sound(pieces) if place <= extent.size + 1 else None
+            found.chunks.append((place + 8, length))
+        place += 8 + length + length % 2
+    is_cut = bool(found.chunks) and sum(found.chunks[-1]) > extent.size
+    return found if place <= extent.size + 1 or is_cut else None
 
 
 def _in_one_piece(extent: Extent, wav: _Wav, sound: _Sound) -> Mended:
