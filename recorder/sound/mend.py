@@ -11,8 +11,9 @@ import re
 
 from recorder.sound.extent import Extent
 from recorder.sound.mend_big_endian import mended_aiff, mended_au
+from recorder.sound.mend_caf import mended_caf
 from recorder.sound.mend_coded import mended_flac, mended_mp3, mended_ogg
-from recorder.sound.mend_plain import mended_caf, mended_wav
+from recorder.sound.mend_wav import mended_wav
 from recorder.sound.mended import Mended
 
 _MAGIC_BYTES = 12
