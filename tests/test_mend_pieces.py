@@ -181,6 +181,32 @@ def test_a_number_that_all_others_contradict_is_put_right(
     assert sound.damage is None
 
 
+def test_two_usual_rates_that_contradict_each_other_are_said(
+    tmp_path: Path, birdlike: MakeSound
+) -> None:
+    """The first is believed, as everybody does; but all may be wrong then."""
+    content, whole = recording(tmp_path, birdlike(2.0))
+    at = content.index(b"fmt ") + 12
+    path = tmp_path / "a.wav"
+    path.write_bytes(content[:at] + struct.pack("<I", 48_000) + content[at + 4 :])
+    sound, got = read_all(path)
+    np.testing.assert_array_equal(got, whole)
+    assert sound.sample_rate_hz == 48_000
+    assert "at 48000 Hz, 64000 bytes a second; read as 1 of 16 in 2 at 48000 Hz" in sound.repair
+
+
+def test_bytes_a_second_that_were_never_filled_in_contradict_nothing(
+    tmp_path: Path, birdlike: MakeSound
+) -> None:
+    content, whole = recording(tmp_path, birdlike(2.0))
+    at = content.index(b"fmt ") + 16
+    path = tmp_path / "a.wav"
+    path.write_bytes(content[:at] + bytes(4) + content[at + 4 :])
+    sound, got = read_all(path)
+    np.testing.assert_array_equal(got, whole)
+    assert (sound.repair, sound.damage) == ("", None)
+
+
 def test_numbers_that_contradict_each_other_all_are_left_to_the_decoder(
     tmp_path: Path, birdlike: MakeSound
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, replace
 
-from recorder.sound.decoder import NO_LENGTH_BYTES, POSSIBLE_HZ, STREAMED_BYTES
+from recorder.sound.decoder import NO_LENGTH_BYTES, STREAMED_BYTES
 from recorder.sound.extent import Extent
 from recorder.sound.mended import SHORTEST_TAIL_S, Mended, first_of_two, unclosed
 from recorder.sound.patched import Part, PatchedFile
@@ -18,6 +18,12 @@ _KIND = struct.Struct("<HHIIHH")
 _PLAIN_CODINGS = (1, 3, 0xFFFE)
 """Integers, floats, and what says so further on."""
 _USUAL_BITS = (8, 16, 24, 32, 64)
+_USUAL_HZ = frozenset(
+    base * 2**power
+    for base, most in ((8_000, 7), (11_025, 5), (12_000, 6), (15_625, 6))
+    for power in range(most)
+)
+"""8 to 512 kHz, 11.025 to 176.4, 12 to 384, 15.625 to 500, by octaves."""
 _LARGEST_32 = 0xFFFFFFFF
 _ALL_ONES = b"\xff" * 4
 """A length that stands in the chunk `ds64` instead."""
@@ -87,11 +93,15 @@ def _straightened(wav: _Wav) -> tuple[_Wav, str]:
     right = coding in _PLAIN_CODINGS and _consistent(
         channels, rate_hz, bytes_a_second, block_bytes, bits
     )
-    if not right or right == (channels, rate_hz, block_bytes, bits):
+    if not right or (
+        right == (channels, rate_hz, block_bytes, bits)
+        and bytes_a_second in (0, rate_hz * block_bytes)
+    ):
         return wav, ""
     words = (
         f"its header contradicts itself: {channels} channels of {bits} bits in {block_bytes} bytes "
-        f"at {rate_hz} Hz, read as {right[0]} of {right[3]} in {right[2]} at {right[1]} Hz"
+        f"at {rate_hz} Hz, {bytes_a_second} bytes a second; "
+        f"read as {right[0]} of {right[3]} in {right[2]} at {right[1]} Hz"
     )
     kind = _KIND.pack(coding, *right[:2], bytes_a_second, *right[2:])
     return replace(wav, before=wav.before.replace(wav.kind, kind, 1), kind=kind), words
@@ -104,8 +114,9 @@ def _consistent(
     sample_bytes = -(-bits // 8)
     if channels * sample_bytes == block_bytes:
         told_hz = bytes_a_second // max(1, block_bytes)
-        possible = rate_hz in POSSIBLE_HZ or told_hz not in POSSIBLE_HZ
-        return channels, rate_hz if possible else told_hz, block_bytes, bits
+        if rate_hz not in _USUAL_HZ and told_hz in _USUAL_HZ:
+            rate_hz = told_hz
+        return channels, rate_hz, block_bytes, bits
     if rate_hz * channels * sample_bytes == bytes_a_second:
         return channels, rate_hz, channels * sample_bytes, bits
     if rate_hz * block_bytes != bytes_a_second:
