@@ -22,7 +22,7 @@ _LARGEST_EXPONENT = np.float32(62.0)
 _SMALLEST_SUM, _LARGEST_SUM = np.float32(1e-7), np.float32(math.exp(60.0))
 """Of a query's terms as they are: ten minutes of e^-50 are nothing beside the one, and the sums of
 the values far from the largest float at the other."""
-_PORTION = 96
+PORTION = 96
 """Queries at once."""
 
 
@@ -66,9 +66,9 @@ def _seen(query: Floats, keys: Floats, values: Floats) -> Floats:
     across = np.ascontiguousarray(keys.T)
     # Both sums in one product: a last value of 1 makes the sum below the bar.
     summed = np.concatenate([values, np.ones((len(values), 1), np.float32)], axis=1)
-    for at in range(0, len(query), _PORTION):
-        sums = softmax_sums(query[at : at + _PORTION], across, summed)
-        result[at : at + _PORTION] = sums[:, :-1] / sums[:, -1:]
+    for at in range(0, len(query), PORTION):
+        sums = softmax_sums(query[at : at + PORTION], across, summed)
+        result[at : at + PORTION] = sums[:, :-1] / sums[:, -1:]
     return result
 
 
@@ -87,8 +87,8 @@ def softmax_sums(query: Floats, across: Floats, summed: Floats) -> Floats:
 
 def add_sums(query: Floats, across: Floats, summed: Floats, into: Floats) -> None:
     """Add e^score times what is summed to [asked, d + 1], as it is; see `are_right`."""
-    for at in range(0, len(query), _PORTION):
-        into[at : at + _PORTION] += _exponentials(query[at : at + _PORTION] @ across) @ summed
+    for at in range(0, len(query), PORTION):
+        into[at : at + PORTION] += _exponentials(query[at : at + PORTION] @ across) @ summed
 
 
 def are_right(sums: Floats) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recorder.detect.answers import Answers
-from recorder.detect.attention import add_sums, are_right, softmax_sums, split_heads
+from recorder.detect.attention import PORTION, add_sums, are_right, softmax_sums, split_heads
 from recorder.detect.head_weights import HeadWeights
 
 Floats = NDArray[np.float32]
@@ -71,7 +71,10 @@ class HalvedWindow(Answers):
             start += len(query)
         if not are_right(sums):
             every = np.concatenate(queries)
-            sums[:] = softmax_sums(every, np.concatenate(acrosses, axis=1), np.concatenate(summed))
+            across, below = np.concatenate(acrosses, axis=1), np.concatenate(summed)
+            for at in range(0, len(every), PORTION):
+                asked = slice(at, at + PORTION)
+                sums[asked] = softmax_sums(every[asked], across, below)
 
     def _queries(self, head: int, half: Floats) -> Floats:
         width = self._query_of_head.shape[2]
