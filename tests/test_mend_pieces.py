@@ -181,15 +181,20 @@ def test_a_number_that_all_others_contradict_is_put_right(
     assert sound.damage is None
 
 
+def rewritten(folder: Path, content: bytes, at: int, wrong: bytes) -> Path:
+    """The same recording, with other numbers from a place of its chunk `fmt ` on."""
+    at += content.index(b"fmt ") + 8
+    path = folder / "a.wav"
+    path.write_bytes(content[:at] + wrong + content[at + len(wrong) :])
+    return path
+
+
 def test_two_usual_rates_that_contradict_each_other_are_said(
     tmp_path: Path, birdlike: MakeSound
 ) -> None:
     """The first is believed, as everybody does; but all may be wrong then."""
     content, whole = recording(tmp_path, birdlike(2.0))
-    at = content.index(b"fmt ") + 12
-    path = tmp_path / "a.wav"
-    path.write_bytes(content[:at] + struct.pack("<I", 48_000) + content[at + 4 :])
-    sound, got = read_all(path)
+    sound, got = read_all(rewritten(tmp_path, content, 4, struct.pack("<I", 48_000)))
     np.testing.assert_array_equal(got, whole)
     assert sound.sample_rate_hz == 48_000
     assert "at 48000 Hz, 64000 bytes a second; read as 1 of 16 in 2 at 48000 Hz" in sound.repair
@@ -199,10 +204,7 @@ def test_bytes_a_second_that_were_never_filled_in_contradict_nothing(
     tmp_path: Path, birdlike: MakeSound
 ) -> None:
     content, whole = recording(tmp_path, birdlike(2.0))
-    at = content.index(b"fmt ") + 16
-    path = tmp_path / "a.wav"
-    path.write_bytes(content[:at] + bytes(4) + content[at + 4 :])
-    sound, got = read_all(path)
+    sound, got = read_all(rewritten(tmp_path, content, 8, bytes(4)))
     np.testing.assert_array_equal(got, whole)
     assert (sound.repair, sound.damage) == ("", None)
 
@@ -211,9 +213,6 @@ def test_numbers_that_contradict_each_other_all_are_left_to_the_decoder(
     tmp_path: Path, birdlike: MakeSound
 ) -> None:
     content, whole = recording(tmp_path, birdlike(2.0))
-    at = content.index(b"fmt ") + 8
-    path = tmp_path / "a.wav"
-    path.write_bytes(content[: at + 8] + struct.pack("<IH", 7, 9) + content[at + 14 :])
-    sound, got = read_all(path)
+    sound, got = read_all(rewritten(tmp_path, content, 8, struct.pack("<IH", 7, 9)))
     np.testing.assert_array_equal(got, whole)
     assert sound.damage is None
