@@ -32,9 +32,9 @@ RATE_HZ = 32_000
 HOUR_S = 3600
 
 
-def make_wav(path: Path, seconds: int) -> None:
+def make_wav(path: Path, seconds: int, seed: int = 0) -> None:
     """Wind and rain; a minute of it, repeated: the work does not depend on what is heard."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     minute = wind(60 * RATE_HZ, RATE_HZ, rng=rng) + rain(60 * RATE_HZ, RATE_HZ, rng=rng)
     minute *= 0.05 / np.abs(minute).std()
     with soundfile.SoundFile(path, "w", RATE_HZ, 1, "PCM_16") as sound:
