@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from recorder.detect.mel import SAMPLE_RATE_HZ, TOKENS_PER_CHUNK, MelConfig
+from recorder.errors import ModelError
 from train.data import Noise, Recording
 from train.dataset import Clip
 from train.judge import Judge, composed_judge, dataset_judge
+from train.predict import Pictures, field_scores
 from train.soundscapes import Soundscape, read_soundscapes
 from train.toys import write_toy_dataset
 
@@ -133,3 +135,26 @@ def test_composed_soundscapes_are_half_silent_and_hold_every_label(composed: Jud
     assert truth.sum(axis=0)[:2].min() > 20
     assert truth.sum(axis=0)[2] == 0
     assert all(len(one) == 12 * TOKENS_PER_CHUNK * 32 for one in composed._features)
+
+
+def test_a_net_that_says_what_is_no_number_is_not_silent() -> None:
+    with pytest.raises(ModelError, match="no number"):
+        Judge([_soundscape(TRUTH)], [_written(TRUTH) * np.nan], classes=2).judge(_Oracle(2))
+
+
+def test_a_classifier_is_judged_by_what_its_bundle_says() -> None:
+    """Chunk by chunk: no neighbour lifts a chunk, and nothing is multiplied (§2.5 is of
+    `train score`)."""
+
+    class Mean(torch.nn.Module):
+        def forward(self, pictures: Tensor) -> Tensor:
+            return pictures[:, 0, :2]
+
+    logits = 8 * np.array(TRUTH, np.float32) - 4
+    own = np.zeros((len(TRUTH), 313, 128), np.float32)
+    own[:, :, :2] = logits[:, np.newaxis]
+    pictures = Pictures(own, np.zeros((len(TRUTH) - 1, 313, 128), np.float32))
+    scores = field_scores(Mean(), pictures, 2, any_bird=False)
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-logits)), rtol=1e-5)
+    figures = Judge([_soundscape(TRUTH)], [pictures], classes=2).judge(Mean())
+    assert figures["row_f1"] == figures["pooled_f1"] == figures["cmap"] == 1.0

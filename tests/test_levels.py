@@ -51,3 +51,9 @@ def test_a_mix_above_full_scale_is_turned_down_as_a_whole_and_others_are_left_al
 def test_rms_of_integers_does_not_overflow() -> None:
     assert rms(np.full(10, 30_000, np.int16)) == pytest.approx(30_000)
     assert rms(np.zeros(0)) == 0.0
+
+
+def test_digital_silence_around_a_short_call_does_not_raise_it_without_end() -> None:
+    call = _tone(4000.0, 0.1, 0.1)
+    alone = np.concatenate((np.zeros(5 * SAMPLE_RATE_HZ, np.float32), call))
+    assert loud_level(alone) == pytest.approx(0.01 * loud_level(call), rel=0.05)

@@ -20,10 +20,12 @@ from toylab import TINY, write_lab
 from recorder.detect.mel import MelConfig, samples_needed
 from recorder.errors import ConfigError, UsageError
 from train import loop
+from train.augment import draw_seed
 from train.checkpoint import WeightAverage
 from train.data import Recording
 from train.dataset import Clip
 from train.loop import SceneBatches, fit
+from train.made_of import made_of
 from train.nets import new_net
 from train.objective import Batch, Objective, precision
 from train.render_torch import TorchRenderer
@@ -178,13 +180,18 @@ def test_other_classes_do_not_go_on_from_the_checkpoint(
         fit(CONFIG, lab / "toy.toml", tmp_path)
 
 
+@pytest.mark.parametrize("every", [1, 2])
 def test_a_training_that_diverges_stops_with_the_checkpoint_before_it(
-    lab: Path, tmp_path: Path
+    lab: Path, tmp_path: Path, every: int
 ) -> None:
-    config = replace(TINY, steps=50, learning_rate=1e30, warmup_steps=0)
-    with pytest.raises(ConfigError, match=r"toy diverged: at step \d+ .* below 1e\+30"):
-        fit(config, lab / "toy.toml", tmp_path)
+    """Whether the judge meets the numbers that are none first, or the loss."""
+    config = replace(TINY, steps=50, evaluate_every=every, learning_rate=1e-3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_schedule", lambda step, _: 1.0 if step < 2 else 1e33)
+        with pytest.raises(ConfigError, match=r"toy diverged: at step \d+ .* below 0\.001"):
+            fit(config, lab / "toy.toml", tmp_path)
     content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert content["step"] == 2
     assert all(torch.isfinite(one).all() for one in content["average"].values())
 
 
@@ -381,3 +388,46 @@ def test_other_clips_do_not_go_on_from_the_checkpoint(
 def test_figures_that_are_not_defined_do_not_hide_the_others() -> None:
     nan = float("nan")
     assert loop._quality({"row_f1": 0.5, "pooled_f1": 0.25, "cmap": nan, "macro_auc": nan}) == 0.75
+
+
+def test_other_files_of_the_same_names_do_not_go_on_from_the_checkpoint(
+    lab: Path, unbroken: Path, tmp_path: Path
+) -> None:
+    """Backgrounds and tables may change between two starts, while the configuration does not."""
+    content = _content(unbroken)
+    for what in ("recordings", "backgrounds", "hand labels", "pseudo labels"):
+        changed = {**content["made_of"], what: "other"}
+        torch.save({**content, "made_of": changed}, tmp_path / "checkpoint.pt")
+        with pytest.raises(ConfigError, match=f"was trained with other {what}"):
+            fit(CONFIG, lab / "toy.toml", tmp_path)
+
+
+def test_what_a_training_is_made_of_changes_with_its_files(tmp_path: Path) -> None:
+    config = replace(CONFIG, pseudo_labels="pseudo")
+    for folder in ("noise", "pseudo", "data"):
+        (tmp_path / folder).mkdir()
+    clip = Clip(tmp_path / "noise" / "a.wav", "wren")
+    files = {
+        "backgrounds": "noise/b.wav",
+        "hand labels": "data/hand_labels.csv",
+        "pseudo labels": "pseudo/pseudo_labels.json",
+        "recordings": "noise/a.wav",
+    }
+    for name in files.values():
+        (tmp_path / name).write_text("before")
+    before = made_of(config, tmp_path, tmp_path / "data", [clip])
+    assert made_of(config, tmp_path, tmp_path / "data", [clip]) == before
+    for what, name in files.items():
+        (tmp_path / name).write_text("afterwards")
+        after = made_of(config, tmp_path, tmp_path / "data", [clip])
+        changed = {one for one in before if before[one] != after[one]}
+        # The recording lies among the backgrounds here.
+        assert changed - ({"backgrounds"} if what == "recordings" else set()) == {what}
+        before = after
+
+
+def test_seeds_and_steps_share_no_draws() -> None:
+    drawn = {
+        draw_seed(seed, step, what) for seed in range(9) for step in range(9) for what in (0, 1)
+    }
+    assert len(drawn) == 162

@@ -16,6 +16,7 @@ from recorder.detect.metrics import (
     average_precision,
     best_threshold,
     evaluate,
+    nocall_share,
     per_class,
     pooled_f1,
     roc_auc,
@@ -67,8 +68,8 @@ def test_pooled_f1_of_nothing_is_0() -> None:
 @given(st.integers(0, 500))
 def test_always_nocall_scores_the_share_of_silent_rows(seed: int) -> None:
     _, truth, known = random_case(seed)
-    silent = ~(truth & known).any(axis=1)
-    assert row_wise_f1(np.zeros_like(truth), truth, known) == pytest.approx(silent.mean())
+    share = nocall_share(truth, known)
+    assert row_wise_f1(np.zeros_like(truth), truth, known) == pytest.approx(share)
 
 
 @given(st.integers(0, 500))
@@ -177,3 +178,17 @@ def test_row_wise_f1_at_another_share_of_nocall_reweighs_the_rows() -> None:
     all_right = np.array([[1, 0], [0, 0], [0, 0], [0, 0]], bool)
     assert row_f1_at_nocall_share(all_right, truth, known, 0.9) == pytest.approx(0.95)
     assert np.isnan(row_f1_at_nocall_share(predicted[:2], truth[:2], known[:2], 0.5))
+
+
+def test_rows_of_which_nothing_is_known_count_neither_way() -> None:
+    truth = np.zeros((10, 2), bool)
+    truth[:2, 0] = True
+    known = np.zeros_like(truth)
+    known[:3] = True
+    silent = np.zeros_like(truth)
+    assert row_wise_f1(silent, truth, known) == pytest.approx(1 / 3)
+    assert nocall_share(truth, known) == pytest.approx(1 / 3)
+    assert row_f1_at_nocall_share(silent, truth, known, 0.5) == pytest.approx(0.5)
+    assert best_threshold(truth * 0.5, truth, known) <= 0.5
+    assert np.isnan(row_wise_f1(silent, truth, np.zeros_like(truth)))
+    assert nocall_share(truth, np.zeros_like(truth)) == 0.0

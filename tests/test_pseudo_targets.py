@@ -12,7 +12,7 @@ from recorder.detect.mel import FRAMES_PER_TOKEN, TOKEN_SAMPLES
 from train.data import Recording
 from train.dataset import Clip
 from train.imagined import LABEL
-from train.pseudo_targets import TokenStates, call_token, may_call
+from train.pseudo_targets import UNKNOWN, TokenStates, call_token, may_call
 
 WREN, JAY, OWL = 0, 1, 2
 
@@ -153,3 +153,14 @@ def test_a_call_may_be_where_the_labels_do_not_exclude_it() -> None:
     assert may_call(_recording(CALLS_AT_2_AND_3), WREN, tokens).tolist() == [False] * 2 + [True] * 6
     for rows in (None, [(0.05, 0.0, 0.0)] * 8):
         assert may_call(_recording(rows), WREN, tokens).all()
+
+
+def test_a_class_that_the_nets_lack_is_neither_a_yes_nor_a_no() -> None:
+    lacking = UNKNOWN / 255
+    recording = _recording([(0.9, lacking, 0.0), (0.0, lacking, 0.0)] * 4)
+    states = _placed(recording, [WREN, JAY])
+    assert not (states.yes | states.no)[:, JAY].any()
+    assert states.no[:, OWL].all()
+    drawn = {call_token(np.random.default_rng(seed), recording, JAY) for seed in range(99)}
+    assert drawn == set(range(8))
+    assert may_call(recording, JAY, np.arange(8)).all()

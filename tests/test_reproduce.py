@@ -22,6 +22,7 @@ from train.reproduce import (
     NETS,
     Setting,
     _silences,
+    _table,
     checkpoint_of,
     with_teachers,
     write_hand_style_labels,
@@ -272,3 +273,27 @@ def test_another_number_of_folds_is_another_table(setting: Setting) -> None:
     (setting.out / "figures.json").unlink()
     with pytest.raises(UsageError, match="has 2 folds, not 3"):
         reproduce(three, ["step 2"], print)
+
+
+@pytest.mark.usefixtures("said")
+def test_other_backgrounds_are_another_table(setting: Setting, tmp_path: Path) -> None:
+    """Refused from the start, before anything is scored: nets that are finished tell nothing of
+    it."""
+    other = tmp_path / "other_noise"
+    other.mkdir()
+    with pytest.raises(UsageError, match=r"made with .*'noise'.*other_noise"):
+        reproduce(replace(setting, noise=(other,)), ["step 2"], print)
+
+
+def test_rows_without_recorded_backgrounds_hear_none(setting: Setting) -> None:
+    """Neither files nor the own noise of other recordings."""
+    for name in ("classifier", "classifier_hand", "segmenter_1", "segmenter_2", "segmenter_3"):
+        scenes = _table(setting, NETS[name], 1, 0)["scenes"]
+        assert scenes["bed_chance"] == scenes["own_noise_chance"] == 0.0
+    assert not _table(setting, NETS["segmenter_1"], 1, 0)["scenes"]["loud_crops"]
+
+
+def test_step_3_goes_on_from_the_weights_of_step_2_of_its_fold(setting: Setting) -> None:
+    table = _table(setting, NETS["segmenter_3_forest"], 2, 1)
+    assert table["init_from"] == "segmenter_2_seed2_fold1/checkpoint.pt"
+    assert "init_from" not in _table(setting, NETS["segmenter_2"], 2, 1)

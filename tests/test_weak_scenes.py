@@ -19,8 +19,9 @@ from scenery import (
     sound_of,
 )
 
-from recorder.detect.mel import SAMPLE_RATE_HZ, samples_needed
+from recorder.detect.mel import SAMPLE_RATE_HZ, TOKEN_SAMPLES, samples_needed
 from train.cuts import smart_crop
+from train.vary import VaryConfig
 
 
 @settings(deadline=None, max_examples=30)
@@ -116,3 +117,20 @@ def _quarters(sound: NDArray[np.float32]) -> NDArray[np.float64]:
     """The power of each quarter of a second."""
     samples = sound[: 240 * SAMPLE_RATE_HZ // 4].astype(np.float64)
     return np.asarray(np.square(samples).reshape(240, -1).mean(axis=1))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_call_that_a_crop_is_cut_around_is_heard_however_slowly_it_is_played(seed: int) -> None:
+    """The only call is in one token; played slower the end of a crop is cut off."""
+    recording = burst_recording("burst", 30.0, (14.0625, 14.375))
+    pseudo = np.zeros((96, 1), np.uint8)
+    pseudo[45] = 255
+    slower = VaryConfig(
+        speed=0.3, speed_chance=1.0, colour_chance=0.0, echo_chance=0.0, own_noise_chance=0.0
+    )
+    config = replace(WEAK, vary=slower, mixup_chance=0.0, bed_chance=0.0, own_noise_chance=0.0)
+    scene = scene_of(scene_maker(config, recording.with_pseudo(pseudo)), seed, 1)
+    (layer,) = scene.draft.layers
+    heard = min(layer.size, int(layer.size * layer.variation.speed))
+    assert layer.begin <= 45 * TOKEN_SAMPLES
+    assert layer.begin + heard >= 46 * TOKEN_SAMPLES

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
+
+
+def draw_seed(seed: int, draw: int, what: int = 0) -> int:
+    """For torch's generators: another one for each seed of a training, draw, and thing drawn."""
+    return int(np.random.SeedSequence((seed, draw, what)).generate_state(1)[0])
 
 
 def colour_and_mask(

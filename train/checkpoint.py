@@ -140,6 +140,7 @@ def save(
             (clip.path.name, clip.label, clip.author, clip.licence, clip.url) for clip in clips
         ],
         "clips": sorted(key(clip) for clip in clips),
+        "made_of": material.made_of,
         "ancestors": ancestors,
         "net": trainee.net.state_dict(),
         "average": trainee.average.net.state_dict(),
@@ -208,6 +209,12 @@ def resume(
             f"{path} was trained on other clips ({len(changed_clips)} differ, such as "
             f"{min(changed_clips)}): the dataset has changed; choose another --out folder"
         )
+    for what, before in content.get("made_of", {}).items():
+        if material.made_of[what] != before:
+            raise ConfigError(
+                f"{path} was trained with other {what}, which have changed since: choose another "
+                "--out folder, or delete the checkpoint to start over"
+            )
     trainee.net.load_state_dict(content["net"])
     trainee.average.net.load_state_dict(content["average"])
     trainee.average.updates = int(content["step"])

@@ -51,13 +51,15 @@ def combined(nets: Sequence[Checkpoint], each: Sequence[Floats]) -> Floats:
     return power_average(averages, [SHARES[kind] for kind in there])
 
 
-def average_known(each: Sequence[Floats]) -> Floats:
+def average_known(each: Sequence[Floats], *, nobody: float = 0.0) -> Floats:
     """The power average of arrays of one shape over those that know a class; NaN is not to know,
-    and 0 what nobody knows."""
+    and `nobody` what nobody knows."""
     squares = np.square(np.stack(each))
     known = ~np.isnan(squares)
     total = np.where(known, squares, 0.0).sum(axis=0)
-    result: Floats = np.sqrt(total / np.maximum(known.sum(axis=0), 1)).astype(np.float32)
+    count = known.sum(axis=0)
+    result: Floats = np.sqrt(total / np.maximum(count, 1)).astype(np.float32)
+    result[count == 0] = nobody
     return result
 
 

@@ -14,6 +14,7 @@ from recorder.detect.metrics import (
     Scores,
     any_bird_auc,
     evaluate,
+    nocall_share,
     per_class,
     row_f1_at_nocall_share,
 )
@@ -127,7 +128,7 @@ def evaluate_labelled(scan: LabelledScan) -> Evaluation:
     silent = np.concatenate([one.nocall for one in scan.soundscapes])
     return Evaluation(
         evaluate(shifted, truth, known, 0.0),
-        float((~(truth & known).any(axis=1)).mean()),
+        nocall_share(truth, known),
         evaluate(nothing, truth, known, 1.0).row_f1,
         scan.thresholds,
         {

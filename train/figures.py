@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recorder.detect.mel import CHUNK_S
-from recorder.detect.metrics import row_f1_at_nocall_share
+from recorder.detect.metrics import nocall_share, row_f1_at_nocall_share
 from train.evaluate import LabelledScan
 from train.soundscapes import Soundscape, stacked
 
@@ -104,7 +104,7 @@ def nocall_curve(scan: LabelledScan) -> NocallCurve:
         row_f1,
         # In a silent row it is right, in any other wrong.
         shares,
-        float((~(truth & known).any(axis=1)).mean()),
+        nocall_share(truth, known),
         # Where share * (1 - false alarms) + (1 - share) * with call = share.
         with_call / (with_call + false_alarms) if false_alarms else 1.0,
     )

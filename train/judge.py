@@ -12,7 +12,7 @@ from recorder.detect.mel import SAMPLE_RATE_HZ, MelConfig
 from recorder.detect.metrics import any_bird_auc, any_bird_threshold, best_threshold, evaluate
 from recorder.sound.audiofile import read_mono
 from train.data import Noise, Recording
-from train.predict import Features, features_of, final_scores
+from train.predict import Features, features_of, field_scores
 from train.scenes import SceneConfig, SceneMaker
 from train.soundscapes import Soundscape, stacked
 from train.vary import VaryConfig
@@ -30,7 +30,7 @@ _AS_RECORDED = SceneConfig(
 
 
 class Judge:
-    """Scores a net on labelled soundscapes, each of them in one window."""
+    """Scores a net on labelled soundscapes, each of them in one window, as the recorder will."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Judge:
         """The threshold that is best on these soundscapes, and the figures with it."""
         every = np.concatenate(
             [
-                final_scores(net, one, self._classes, any_bird=self._any_bird)
+                field_scores(net, one, self._classes, any_bird=self._any_bird)
                 for one in self._features
             ]
         )

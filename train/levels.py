@@ -18,6 +18,9 @@ BLOCK_SAMPLES = 640
 CEILING = 0.98
 EMPHASIS = 0.9
 LOUD_QUANTILE = 0.95
+LOUD_FLOOR = 0.01
+"""Of the loudest block: 40 dB below it. Where a short call lies in digital silence the quantile is
+0, and would raise the call without end."""
 
 
 def loud_level(samples: Samples) -> float:
@@ -26,7 +29,8 @@ def loud_level(samples: Samples) -> float:
     blocks = raised[: len(raised) // BLOCK_SAMPLES * BLOCK_SAMPLES].reshape(-1, BLOCK_SAMPLES)
     if not len(blocks):
         return max(rms(raised), 1e-6)
-    return max(float(np.quantile(np.sqrt(np.square(blocks).mean(axis=1)), LOUD_QUANTILE)), 1e-6)
+    each = np.sqrt(np.square(blocks).mean(axis=1))
+    return max(float(np.quantile(each, LOUD_QUANTILE)), LOUD_FLOOR * float(each.max()), 1e-6)
 
 
 def steady_level(samples: Samples) -> float:

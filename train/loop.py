@@ -21,6 +21,7 @@ from recorder.detect.metrics import Scores
 from recorder.errors import ConfigError, ModelError
 from recorder.keep.formats import make_writable
 from train.ancestors import ancestors_of, heard_of_held_out, read_net, start_from
+from train.augment import draw_seed
 from train.checkpoint import (
     BEST_NAME,
     CHECKPOINT_NAME,
@@ -162,7 +163,7 @@ def _fit(config: TrainConfig, config_path: Path, out: Path, members: Team, say: 
         if done % _LOG_EVERY == 0:
             _log(out, step=done, loss=loss, elapsed_s=time.monotonic() - started)
         if done % config.evaluate_every == 0 or done == config.steps:
-            figures = judge.judge(trainee.average.net) if judge else {}
+            figures = _judged(judge, trainee.average.net, config, step) if judge else {}
             if figures:
                 _log(out, step=done, **figures)
             save(path, trainee, config, material, step=done, figures=figures, ancestors=ancestors)
@@ -183,22 +184,33 @@ def _learn(
         group["lr"] = group["top_rate"] * _schedule(step, config)
     # Dropout is decided by the step as well: a resumed run is the same run.
     draw = step * members.size + members.rank
-    torch.manual_seed(config.seed + draw)
+    torch.manual_seed(draw_seed(config.seed, draw, 1))
     loss = objective(Batch(*(part.to(members.device) for part in batch)), draw)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     norm = nn.utils.clip_grad_norm_(trainee.net.parameters(), 5.0)
     if not (torch.isfinite(loss) and torch.isfinite(norm)):
-        raise ConfigError(
-            f"{config.name} diverged: at step {step} the loss is {loss.item():g}, the norm of its "
-            f"gradient {norm.item():g}. Train with a learning_rate below {config.learning_rate:g}, "
-            "in another --out; the last checkpoint stays as it is"
-        )
+        words = f"the loss is {loss.item():g}, the norm of its gradient {norm.item():g}"
+        raise _diverged(config, step, words)
     optimizer.step()
     slow = optimizer.slow_weights() if isinstance(optimizer, Over9000) else nullcontext()
     with slow:
         trainee.average.update(trainee.net)
     return float(loss.item())
+
+
+def _judged(judge: Judge, net: nn.Module, config: TrainConfig, step: int) -> dict[str, float]:
+    try:
+        return judge.judge(net)
+    except ModelError as error:
+        raise _diverged(config, step, str(error)) from error
+
+
+def _diverged(config: TrainConfig, step: int, words: str) -> ConfigError:
+    return ConfigError(
+        f"{config.name} diverged: at step {step} {words}. Train with a learning_rate below "
+        f"{config.learning_rate:g}, in another --out; the last checkpoint stays as it is"
+    )
 
 
 def _trainee(net: Net, config: TrainConfig, device: torch.device) -> Trainee:

@@ -29,7 +29,9 @@ from train.folds import divided
 from train.hand_labels import HAND_LABELS, HandLabel, read_hand_labels
 from train.imagined import imagined_recordings, is_imagined
 from train.jury import Jury, folds_table, is_labelled, jury_and_noise
+from train.made_of import made_of
 from train.pseudo import read_pseudo_labels
+from train.pseudo_targets import found_nowhere
 from train.scenes import ANY_BIRD
 
 Say = Callable[[str], None]
@@ -50,6 +52,8 @@ class Material:
     jury: Jury
     account: dict[str, Any]
     """How many clips of each label are used, and which files are not, with the reason."""
+    made_of: dict[str, str]
+    """A hash of each kind of file that it was made of."""
 
     @property
     def clips(self) -> list[Clip]:
@@ -93,20 +97,35 @@ def gather(config: TrainConfig, config_path: Path, mel: MelConfig, *, say: Say) 
     _tell(unseen, say)
     jury, noise = jury_and_noise(config, here, listed.dataset.folder, core, unseen.recordings)
     say(f"judged by {jury.words}")
-    recordings, without = _with_pseudo_labels([*recordings, *imagined], labels, config, here)
+    recordings = _with_pseudo_labels([*recordings, *imagined], labels, config, here)
+    without, nowhere = _unsure(recordings, labels) if config.pseudo_labels else (0, 0)
     if without:
         say(f"{without} clips have no pseudo labels: no token of them is sure")
+    if nowhere:
+        say(
+            f"in {nowhere} clips the pseudo labels find the clip's own species nowhere: they are "
+            "cut as in step 1"
+        )
     account = {
         "judged_by": jury.words,
         "clips_used": dict(sorted(used.items())),
         "labels_without_a_clip": gone,
         "too_long": [str(clip.path) for clip in too_long],
         "without_pseudo_labels": without,
+        "found_nowhere_by_pseudo_labels": nowhere,
         "unusable": _reasons({**loaded.unusable, **unseen.unusable}),
         "damaged": _reasons({**loaded.damaged, **unseen.damaged}),
         **listed.account,
     }
-    return Material(recordings, noise, labels, core, jury, account)
+    return Material(
+        recordings,
+        noise,
+        labels,
+        core,
+        jury,
+        account,
+        made_of(config, here, listed.dataset.folder, [one.clip for one in loaded.recordings]),
+    )
 
 
 @dataclass(frozen=True)
@@ -175,16 +194,22 @@ def _short_enough(
 
 def _with_pseudo_labels(
     recordings: list[Recording], labels: list[str], config: TrainConfig, here: Path
-) -> tuple[list[Recording], int]:
-    """The recordings with the pseudo labels of steps 2 and 3, and how many have none."""
+) -> list[Recording]:
+    """The recordings with the pseudo labels of steps 2 and 3."""
     if not config.pseudo_labels:
-        return recordings, 0
+        return recordings
     pseudo = read_pseudo_labels(
         here / config.pseudo_labels, [label for label in labels if not is_imagined(label)]
     )
-    known = [_with_pseudo(one, pseudo.of(one.clip, labels)) for one in recordings]
-    own = [one for one in known if _is_real(one.clip.label)]
-    return known, sum(one.pseudo is None for one in own)
+    return [_with_pseudo(one, pseudo.of(one.clip, labels)) for one in recordings]
+
+
+def _unsure(recordings: list[Recording], labels: list[str]) -> tuple[int, int]:
+    """How many clips have no pseudo labels, and in how many these find its species nowhere."""
+    own = [one for one in recordings if _is_real(one.clip.label)]
+    nowhere = [one for one in own if found_nowhere(one, labels.index(one.clip.label))]
+    without = sum(one.pseudo is None for one in own)
+    return without, len(nowhere) - without
 
 
 def _with_pseudo(recording: Recording, scores: NDArray[np.uint8] | None) -> Recording:

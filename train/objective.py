@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from recorder.detect.mel import TOKENS_PER_CHUNK, MelConfig
-from train.augment import colour_and_mask
+from train.augment import colour_and_mask, draw_seed
 from train.backbones import as_float32
 from train.classifier import Classifier
 from train.config import TrainConfig
@@ -100,7 +100,7 @@ class Objective(nn.Module):
         return (1.0 - self.config.distil_share) * whole + self.config.distil_share * learned
 
     def _augmented(self, log_mel: Tensor, step: int) -> Tensor:
-        generator = torch.Generator().manual_seed(self.config.seed + step)
+        generator = torch.Generator().manual_seed(draw_seed(self.config.seed, step))
         return colour_and_mask(log_mel, generator)
 
     def _autocast(self, like: Tensor) -> torch.autocast:

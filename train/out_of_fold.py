@@ -39,10 +39,10 @@ def write_pseudo_labels(
     """Let each net read the clips that it never saw; returns the provenance.
 
     `folds` and `hand_labels` are the tables that the nets were trained with, by default those of
-    the dataset. Nets of one
-    fold are combined by their power average (§2.5(2)); a class that a net does not have, because
-    its fold holds all clips of it, is 0. ConfigError when a net is a classifier, held nothing out
-    or was trained on what it should have held out; UsageError when `out` cannot be written to.
+    the dataset. Nets of one fold are combined by their power average (§2.5(2)); of a class that
+    none of them has, because the fold holds all clips of it, nothing is known. ConfigError when a
+    net is a classifier, held nothing out or was trained on what it should have held out;
+    UsageError when `out` cannot be written to.
     """
     make_writable(out)
     (out / PROVENANCE).unlink(missing_ok=True)
@@ -63,7 +63,7 @@ def write_pseudo_labels(
         for recording in loaded.recordings:
             those = [index for index, clips in enumerate(readers) if clip in clips]
             each = [token_scores(nets[index], recording, labels) for index in those]
-            write_clip(out, clip, average_known(each))
+            write_clip(out, clip, average_known(each, nobody=np.nan))
             done.append(key(clip))
             for index in those:
                 read[index] += 1

@@ -34,6 +34,7 @@ from recorder.detect.postprocess import (
     sigmoid,
     sliding_window,
 )
+from recorder.errors import ModelError
 
 Floats = NDArray[np.float32]
 
@@ -77,6 +78,14 @@ def chunk_scores(net: nn.Module, features: Features, own_share: float = OWN_SHAR
     return sliding_window(*unsmoothed(net, features), own_share)
 
 
+def field_scores(net: nn.Module, features: Features, classes: int, *, any_bird: bool) -> Floats:
+    """What the recorder has of one net, [chunks, outputs]: of a classifier's bundle the scores of
+    chunks as they are, of a segmenter `final_scores`."""
+    if isinstance(features, Pictures):
+        return sigmoid(_logits(net, features.own))
+    return final_scores(net, features, classes, any_bird=any_bird)
+
+
 def final_scores(net: nn.Module, features: Features, classes: int, *, any_bird: bool) -> Floats:
     """All post-processing of one net, [chunks, outputs]: a segmenter's classes are gated and lifted
     as in the field; a classifier's get the paper's sliding window and global correction (§2.5)."""
@@ -104,7 +113,7 @@ def token_logits(net: nn.Module, frames: Floats) -> Floats:
     device = _device(net)
     with torch.no_grad():
         logits: Tensor = net(torch.from_numpy(frames).unsqueeze(0).to(device))
-    return logits[0].cpu().numpy()
+    return _numbers(logits[0])
 
 
 def _chunk_by_chunk(net: nn.Module, frames: Floats) -> Floats:
@@ -118,7 +127,14 @@ def _logits(net: nn.Module, pictures: Floats) -> Floats:
     """A classifier's logits, [pictures, outputs]; there may be none."""
     parts = torch.split(torch.from_numpy(pictures), _PICTURES_AT_ONCE)
     with torch.no_grad():
-        return torch.cat([net(part.to(_device(net))).cpu() for part in parts]).numpy()
+        return _numbers(torch.cat([net(part.to(_device(net))) for part in parts]))
+
+
+def _numbers(logits: Tensor) -> Floats:
+    """On the CPU; ModelError unless all are numbers, for NaN must never pass for "no bird"."""
+    if not torch.isfinite(logits).all():
+        raise ModelError("the net says what is no number: its weights are damaged, or it diverged")
+    return logits.cpu().numpy()
 
 
 def _device(net: nn.Module) -> torch.device:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from recorder.errors import ConfigError
 from train.dataset import Clip, key
-from train.pseudo_targets import ONE
+from train.pseudo_targets import ONE, UNKNOWN
 
 PROVENANCE = "pseudo_labels.json"
 
@@ -33,8 +33,8 @@ class PseudoLabels:
     """LABEL/FILE of those that were read: other files in the folder are older, and not theirs."""
 
     def of(self, clip: Clip, labels: list[str]) -> Bytes | None:
-        """[tokens, classes] in the order of `labels`, 0 for a class that they do not have; None
-        when there are none of this clip. ConfigError when the file is damaged."""
+        """[tokens, classes] in the order of `labels`, UNKNOWN for a class that they do not have;
+        None when there are none of this clip. ConfigError when the file is damaged."""
         path = _path(self.folder, clip)
         if key(clip) not in self.clips:
             return None
@@ -45,7 +45,7 @@ class PseudoLabels:
             raise ConfigError(
                 f"{path} is damaged ({error}): make the pseudo labels again"
             ) from error
-        result = np.zeros((len(scores), len(labels)), np.uint8)
+        result = np.full((len(scores), len(labels)), UNKNOWN, np.uint8)
         both = [label for label in labels if label in self.labels]
         columns = [labels.index(label) for label in both]
         result[:, columns] = scores[:, [self.labels.index(label) for label in both]]
@@ -70,12 +70,14 @@ def read_pseudo_labels(folder: Path, labels: list[str]) -> PseudoLabels:
 
 
 def write_clip(folder: Path, clip: Clip, scores: NDArray[np.float32]) -> None:
-    """Keep the scores of a clip, [tokens, classes] in 0..1; the whole file or nothing."""
+    """Keep the scores of a clip, [tokens, classes] in 0..1, NaN for what nobody knows; the whole
+    file or nothing."""
     path = _path(folder, clip)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as stream:
-        np.savez_compressed(stream, scores=np.rint(ONE * scores).astype(np.uint8))
+        known = np.where(np.isnan(scores), UNKNOWN, np.rint(ONE * scores))
+        np.savez_compressed(stream, scores=known.astype(np.uint8))
     temporary.replace(path)
 
 

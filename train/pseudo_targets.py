@@ -19,18 +19,25 @@ ONE = 255
 """A pseudo label of 1 as it is kept: a byte a token and class."""
 SURE = 0.5
 DOUBT = 0.1
+UNKNOWN = round(ONE * (SURE + DOUBT) / 2)
+"""Between a yes and a no: what a net that does not have the class says of it."""
 _NEAR_BEST = 0.9
+
+
+def found_nowhere(recording: Recording, column: int) -> bool:
+    """Whether no pseudo label says where the class in `column` calls."""
+    if recording.pseudo is None:
+        return True
+    return bool(recording.pseudo[:, column].max(initial=0) < DOUBT * ONE)
 
 
 def call_token(rng: np.random.Generator, recording: Recording, column: int) -> int | None:
     """A token at which the class in `column` calls; None when no pseudo label says where."""
-    if recording.pseudo is None:
+    if recording.pseudo is None or found_nowhere(recording, column):
         return None
     scores = recording.pseudo[:, column]
-    best = float(scores.max(initial=0))
-    if best < DOUBT * ONE:
-        return None
-    return int(rng.choice(np.flatnonzero(scores >= min(SURE * ONE, _NEAR_BEST * best))))
+    enough = min(SURE * ONE, _NEAR_BEST * float(scores.max()))
+    return int(rng.choice(np.flatnonzero(scores >= enough)))
 
 
 def may_call(recording: Recording, column: int, tokens: NDArray[np.intp]) -> Bools:
@@ -38,7 +45,7 @@ def may_call(recording: Recording, column: int, tokens: NDArray[np.intp]) -> Boo
 
     Everywhere when there are no pseudo labels, or when they find the call nowhere.
     """
-    if recording.pseudo is None or recording.pseudo[:, column].max(initial=0) < DOUBT * ONE:
+    if recording.pseudo is None or found_nowhere(recording, column):
         return np.ones(len(tokens), bool)
     inside = np.minimum(tokens, len(recording.pseudo) - 1)
     return np.asarray(recording.pseudo[inside, column] >= DOUBT * ONE)

@@ -20,7 +20,7 @@ from torch import Tensor
 from train.beds import coloured_noise
 from train.data import Noise, Recording
 from train.drafts import FADE_SAMPLES, Draft
-from train.levels import BLOCK_SAMPLES, CEILING, EMPHASIS, LOUD_QUANTILE
+from train.levels import BLOCK_SAMPLES, CEILING, EMPHASIS, LOUD_FLOOR, LOUD_QUANTILE
 from train.vary import CORNERS, ECHO_SAMPLES, echoes, response_db
 
 _FULL_SCALE = 32767.0
@@ -314,6 +314,8 @@ def _loud_level(samples: Tensor, layers: _Rows) -> Tensor:
         low = rank.floor().long()
         under, over = ordered.gather(1, low), ordered.gather(1, torch.minimum(low + 1, last))
         loud = under + (over - under) * (rank - low)
+        loudest = each.masked_fill(beyond, 0.0).amax(dim=1, keepdim=True)
+        loud = torch.maximum(loud, LOUD_FLOOR * loudest)
         level = torch.where(number > 0, loud, level)
     return level.clamp(min=1e-6)
 

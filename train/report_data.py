@@ -37,6 +37,7 @@ class Report:
     model: str
     soundscapes: int
     rows: int
+    """Those that somebody labelled."""
     evaluation: Evaluation
     threshold_curve: ThresholdCurve
     suggested_threshold: SuggestedThreshold
@@ -63,7 +64,7 @@ def make_report(scan: LabelledScan, dataset: Path, pseudo_labels: Sequence[Path]
     return Report(
         scan.model,
         len(scan.soundscapes),
-        len(scan.scores),
+        sum(int(one.known.any(axis=1).sum()) for one in scan.soundscapes),
         evaluate_labelled(scan),
         threshold_curve(every),
         suggest_threshold(every),

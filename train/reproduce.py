@@ -55,7 +55,7 @@ class Net:
     """Of the common configuration."""
     step: int = 1
     taught_by: str = ""
-    """The net whose pseudo labels it learns from."""
+    """The net whose pseudo labels it learns from, and in step 3 whose weights it starts with."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +76,25 @@ class Setting:
     two threads (docs/training.md)."""
 
 
-_CLASSIFIER = {"model": "classifier", "optimizer": "adamw", "average_decay": 0.99}
-_QUIET = {"bed_chance": 0.0}
+_CLASSIFIER = {
+    "model": "classifier",
+    "optimizer": "adamw",
+    "average_decay": 0.99,
+    "weight_decay": 0.02,
+}
+_QUIET = {"bed_chance": 0.0, "own_noise_chance": 0.0}
 """White and pink noise alone."""
+_ANYWHERE = {"edge_crop_share": 0.0, "loud_crops": False}
+"""Crops from anywhere, whatever is in them (§3)."""
 
 NETS: dict[str, Net] = {
-    # §3: all clips, crops from anywhere, secondary labels as they are.
-    "classifier": Net({**_CLASSIFIER, "scenes": {**_QUIET, "edge_crop_share": 0.0}}),
+    # §3: all clips, secondary labels as they are.
+    "classifier": Net({**_CLASSIFIER, "scenes": {**_QUIET, **_ANYWHERE}}),
     # §2.2: smart crop, clips of at most 60 s, stretches marked as nocall.
     "classifier_hand": Net(
         {**_CLASSIFIER, "max_clip_s": 60.0, "hand_labels": HAND_STYLE, "scenes": _QUIET}
     ),
-    # Step 1 is trained on random chunks (§3).
-    "segmenter_1": Net({"scenes": {**_QUIET, "edge_crop_share": 0.0}}),
+    "segmenter_1": Net({"scenes": {**_QUIET, **_ANYWHERE}}),
     "segmenter_2": Net({"scenes": _QUIET}, 2, "segmenter_1"),
     "segmenter_3": Net({"scenes": _QUIET}, 3, "segmenter_2"),
     "segmenter_3_soundscapes": Net({"soundscape_noise": True}, 3, "segmenter_2"),
@@ -96,7 +102,13 @@ NETS: dict[str, Net] = {
     "segmenter_3_forest_1024": Net({"noise": True, "n_fft": 1024}, 3, "segmenter_2"),
     # The paper's own sizes. Without ImageNet weights their normalisation must learn.
     "segmenter_3_forest_resnext50": Net(
-        {"noise": True, "backbone": "resnext50_32x4d", "width": 512, "batch_norm": True},
+        {
+            "noise": True,
+            "backbone": "resnext50_32x4d",
+            "width": 512,
+            "batch_norm": True,
+            "init_from": "",
+        },
         3,
         "segmenter_2",
     ),
@@ -257,6 +269,11 @@ def _teach(setting: Setting, name: str, seed: int, say: Say) -> None:
     write_pseudo_labels(nets, setting.dataset, out, folds=setting.out / FOLDS, say=lambda _: None)
 
 
+def _within(setting: Setting, name: str, seed: int, fold: int) -> str:
+    """A net's checkpoint, from the folder of all."""
+    return str(checkpoint_of(setting, name, seed, fold).relative_to(setting.out))
+
+
 def _pseudo_folder(name: str, seed: int) -> str:
     return f"pseudo_{name}_seed{seed}"
 
@@ -272,6 +289,8 @@ def _table(setting: Setting, net: Net, seed: int, fold: int) -> Table:
         "own_noise_chance": 0.4,
         "mixup_chance": 0.5,
         "secondary_chunks": 1,
+        # Every clip alike, as in the paper.
+        "class_exponent": 1.0,
         **changes.pop("scenes", {}),
     }
     return {
@@ -296,7 +315,10 @@ def _table(setting: Setting, net: Net, seed: int, fold: int) -> Table:
         "scene_chances": [1.0],
         # Its slow weights are the average.
         "average_decay": 0.0,
+        # As in the optimizer's reference.
+        "weight_decay": 0.0,
         **({"pseudo_labels": _pseudo_folder(net.taught_by, seed)} if net.taught_by else {}),
+        **({"init_from": _within(setting, net.taught_by, seed, fold)} if net.step == 3 else {}),
         **changes,
         "scenes": scenes,
     }

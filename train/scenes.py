@@ -200,9 +200,11 @@ class SceneMaker:
             recording = self._recordings[number]
             own = self._index[recording.clip.label]
             draws = 3 if config.loud_crops else 1
-            begin = smart_crop(rng, recording, length, config.edge_crop_share, own, draws)
             own_noise = self._own_share(rng)
             variation = draw_variation(rng, config.vary)
+            # Played slower, the end of a crop is not heard.
+            heard = min(length, int(length * variation.speed))
+            begin = smart_crop(rng, recording, heard, config.edge_crop_share, own, draws)
             sounding = _sounding(begin, length, len(recording.samples), variation.speed)
             layers.append(
                 Layer(
@@ -219,7 +221,7 @@ class SceneMaker:
             )
             source = (begin, variation.speed)
             states.place(recording, self._columns(recording), source, slice(0, length))
-            if recording.is_nocall(begin, length):
+            if recording.is_nocall(begin, heard):
                 continue
             for label in recording.clip.secondary_labels:
                 if label in self._index and chunks >= config.secondary_chunks:

@@ -19,7 +19,7 @@ from recorder.detect.mel import SAMPLE_RATE_HZ, MelConfig
 from recorder.detect.metrics import Scores, best_threshold, evaluate
 from recorder.detect.postprocess import global_correction, power_average, sliding_window
 from recorder.errors import UsageError
-from recorder.keep.formats import write_json
+from recorder.keep.formats import make_writable, write_json
 from recorder.sound.audiofile import read_mono
 from train.checkpoint import read_checkpoint
 from train.distributed import own_device
@@ -57,6 +57,9 @@ def reproduce(setting: Setting, words: Sequence[str], say: Say, *, large: bool =
         raise UsageError(f"no row holds {' or '.join(words)}; the rows are: {titles}{more}")
     found = _found(setting)
     path = setting.out / TABLE
+    make_writable(setting.out)
+    # From now on another setting is refused here, whatever has been trained.
+    write_table(setting, found)
 
     def score(seed: int) -> None:
         for row in ROWS:
@@ -95,6 +98,8 @@ def _found(setting: Setting) -> Found:
 def _comparable(setting: Setting) -> dict[str, Any]:
     """What must be the same for figures to stand in one table."""
     return {
+        "dataset": setting.dataset.resolve().name,
+        "noise": sorted(one.resolve().name for one in setting.noise),
         "steps": setting.steps,
         "folds": setting.folds,
         "labels_excluded": sorted(setting.labels_excluded),

@@ -53,7 +53,7 @@ class Counts:
     Scoring each draw anew would take minutes on a data set of BirdCLEF's size; sums do not.
     """
 
-    rows: Doubles  # [soundscapes]
+    rows: Doubles  # [soundscapes]: those of which anything is known
     row_f1: Doubles  # [soundscapes, candidates]: summed over the rows
     hits: Doubles  # [soundscapes, candidates]: true pairs that are found
     tokens: Doubles  # [soundscapes, candidates]: pairs that are found, and pairs that are true
@@ -75,10 +75,10 @@ def counts(scan: LabelledScan) -> Counts:
         truth = one.truth & one.known
         for at, threshold in enumerate(CANDIDATES):
             predicted = (scores >= threshold) & one.known
-            row_f1[place, at] = row_f1s(predicted, one.truth, one.known).sum()
+            row_f1[place, at] = np.nansum(row_f1s(predicted, one.truth, one.known))
             hits[place, at] = (predicted & truth).sum()
             tokens[place, at] = predicted.sum() + truth.sum()
-    rows = np.array([len(scores) for scores in scan.each], float)
+    rows = np.array([one.known.any(axis=1).sum() for one in scan.soundscapes], float)
     return Counts(rows, row_f1, hits, tokens)
 
 

@@ -33,11 +33,11 @@ class Scores:
 
 
 def row_wise_f1(predicted: Bools, truth: Bools, known: Bools) -> float:
-    """`row_f1s`, averaged over the rows (§1).
+    """`row_f1s`, averaged over the rows of which anything is known (§1).
 
     "Always nocall" scores the share of silent rows: state `pooled_f1` beside it.
     """
-    return float(row_f1s(predicted, truth, known).mean())
+    return _mean_defined(row_f1s(predicted, truth, known))
 
 
 def row_f1_at_nocall_share(
@@ -45,19 +45,31 @@ def row_f1_at_nocall_share(
 ) -> float:
     """What `row_wise_f1` would be if this share of the rows were silent; NaN without both kinds."""
     each = row_f1s(predicted, truth, known)
-    silent = ~(truth & known).any(axis=1)
-    if silent.all() or not silent.any():
+    calls = (truth & known).any(axis=1)
+    silent = silent_rows(truth, known)
+    if not calls.any() or not silent.any():
         return float("nan")
-    return float(nocall_share * each[silent].mean() + (1 - nocall_share) * each[~silent].mean())
+    return float(nocall_share * each[silent].mean() + (1 - nocall_share) * each[calls].mean())
+
+
+def silent_rows(truth: Bools, known: Bools) -> Bools:
+    """[rows]: where something is known, and none of the classes calls as far as it is."""
+    return np.asarray(known.any(axis=1) & ~(truth & known).any(axis=1))
+
+
+def nocall_share(truth: Bools, known: Bools) -> float:
+    """Of the rows of which anything is known, those that are silent."""
+    return float(silent_rows(truth, known).sum() / max(1, known.any(axis=1).sum()))
 
 
 def row_f1s(predicted: Bools, truth: Bools, known: Bools) -> Floats:
-    """2TP / (2TP + FP + FN) of each row with `nocall` as a token (§1), [rows]."""
+    """2TP / (2TP + FP + FN) of each row with `nocall` as a token (§1), [rows]; NaN of a row of
+    which nothing is known."""
     predicted, truth = predicted & known, truth & known
     silent_predicted, silent = ~predicted.any(axis=1), ~truth.any(axis=1)
     hits = (predicted & truth).sum(axis=1) + (silent_predicted & silent)
     tokens = predicted.sum(axis=1) + silent_predicted + truth.sum(axis=1) + silent
-    return np.asarray(2.0 * hits / tokens)
+    return np.where(known.any(axis=1), 2.0 * hits / tokens, np.nan)
 
 
 def pooled_f1(predicted: Bools, truth: Bools, known: Bools) -> float:
