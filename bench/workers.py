@@ -14,10 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
-import json
 import os
-import platform
 import socket
 import statistics
 import subprocess
@@ -27,9 +24,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from speed import make_wav
-
-from export.bench import processor
+from speed import conditions, make_wav, write
 
 FILE_S = 1800
 WORKERS = (1, 2)
@@ -136,20 +131,15 @@ def main() -> None:
             make_wav(folder / "many" / f"{number}.wav", FILE_S, seed=number)
         make_wav(folder / "one.wav", options.hours * 3600)
         shapes = {"many files": folder / "many", "one file": folder / "one.wav"}
-        load = os.getloadavg()[0]
+        before = conditions()
         rounds = [one_round(shapes, folder) for _ in range(options.rounds)]
     results = {
-        "date": datetime.date.today().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {processor()}",
-        "load_before": load,
-        "command": " ".join(sys.argv),
+        **before,
         "sound_h": options.hours,
         "two_workers_are_times_as_fast": ratios(rounds),
         "wall_s": [{name: round(s, 1) for name, s in one.items()} for one in rounds],
     }
-    written = Path(__file__).parent / "results" / "workers.json"
-    written.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(results, indent=1))
+    write("workers.json", results)
 
 
 if __name__ == "__main__":

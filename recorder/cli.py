@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
+import traceback
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -43,9 +46,14 @@ class _Commands(TyperGroup):
         plugin = _plugins().get(cmd_name)
         if own is not None or plugin is None:
             return own
-        if sys.argv[1:2] != [cmd_name]:
+        if _named() != cmd_name:
             return typer.main.get_command(_signpost(_PLUGIN_HELP.get(cmd_name, "")))
         return typer.main.get_command(plugin.load())
+
+
+def _named() -> str:
+    """The command on the command line, behind options of birdrec itself."""
+    return next((word for word in sys.argv[1:] if not word.startswith("-")), "")
 
 
 def _signpost(help_text: str) -> typer.Typer:
@@ -99,7 +107,7 @@ def scan(
         Path | None, typer.Option(help="A model bundle; default: the packaged one.")
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="One threshold for all species, 0 to 1.")
+        float | None, typer.Option(help="One threshold for all species, between 0 and 1.")
     ] = None,
     precision: Annotated[str, typer.Option(help="Of the encoder: auto, fp32 or int8.")] = "auto",
     formats: Annotated[
@@ -186,8 +194,9 @@ def _closing_line(run: dict[str, Any], out: Path) -> str:
     rejected = run.get("expected", {}).get("rejected", 0)
     troubled += f", {rejected} detections rejected (rejected.csv)" if rejected else ""
     minutes = totals["seconds_analysed"] / 60
+    of_all = "" if run["complete"] else f" of {totals['found']}, which is not all"
     return (
-        f"{minutes:.1f} min of sound in {totals['files']} files{troubled}, "
+        f"{minutes:.1f} min of sound in {totals['files']}{of_all} files{troubled}, "
         f"{run['x_real_time']:.0f} x real time. Results: {out}"
     )
 
@@ -198,6 +207,10 @@ def _plugins() -> dict[str, EntryPoint]:
 
 def main() -> NoReturn:
     """Run the command line; every expected error is one line and its own exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a letter of a file's name shows its code.
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except BirdrecError as error:
@@ -206,14 +219,22 @@ def main() -> NoReturn:
         print(f"birdrec: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
-        if "--debug" in sys.argv or sys.argv[1:2] not in [[name] for name in _PLUGIN_HELP]:
+        if "--debug" in sys.argv or _named() not in _PLUGIN_HELP:
             raise
         print(
-            f"birdrec: `birdrec {sys.argv[1]}` needs {error.name}, which is not installed: "
+            f"birdrec: `birdrec {_named()}` needs {error.name}, which is not installed: "
             "pip install 'birdrec[train]'",
             file=sys.stderr,
         )
         sys.exit(UsageError.exit_code)
+    except BrokenPipeError:
+        # Whoever read the output has gone (`| head`): nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception:
+        traceback.print_exc()
+        words = "birdrec: this is a fault of birdrec itself: please report it with these lines"
+        print(words, file=sys.stderr)
+        sys.exit(BirdrecError.exit_code)
     sys.exit(0)
 
 

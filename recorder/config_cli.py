@@ -18,13 +18,24 @@ File = Annotated[Path, typer.Argument(help="The file, as /etc/birdrec/birdrec.to
 
 @app.command(epilog="Example: birdrec config check /etc/birdrec/birdrec.toml")
 def check(file: File) -> None:
-    """Read it as the recorder does.
+    """Read it as the recorder does, and the model, the list and the prior that it names.
 
-    Exit code: 0 right, 3 wrong: the key, its value, and what is allowed are named.
+    Exit code: 0 right, 3 wrong: the key, its value, and what is allowed are named; 5 the model.
     """
+    from recorder.config.listening import listen_options
     from recorder.config.read import read_settings
+    from recorder.detect.bundle import DEFAULT_BUNDLE
+    from recorder.detect.models import precision_of, read_model
+    from recorder.species.expectation import read_expectation
 
     settings = read_settings(file)
+    options = listen_options(settings)
+    options.check()
+    if not options.record_only:
+        bundle = read_model(options.model or DEFAULT_BUNDLE)
+        precision_of(bundle, options.precision)
+        for words in read_expectation(options.expects, bundle).words:
+            typer.echo(f"birdrec: {words}", err=True)
     left = len(settings.values) - len(settings.given)
     rest = f"; {left} have their defaults" if left else ""
     typer.echo(f"{file}: right; {len(settings.given)} keys are set{rest}")

@@ -23,7 +23,7 @@ from recorder.memory import give_back
 from recorder.sound.audiofile import AudioFile
 from recorder.sound.finder import Found
 from recorder.sound.notes import with_start
-from recorder.sound.remote import sha256_of
+from recorder.sound.remote import BadSectorError, sha256_of
 from recorder.sound.resample import StreamResampler
 from recorder.species.expectation import Expectation
 
@@ -70,6 +70,13 @@ class FileScanner:
             result = self._analyse(found, row, progress, part)
         except (AudioFileError, ModelError) as error:
             result = FileResult(replace(row, status="failed", reason=str(error)))
+        except OSError as error:
+            words = f"cannot be read ({error.strerror or error})"
+            result = FileResult(replace(row, status="failed", reason=words))
+        except Exception as error:
+            # The others must not pay for a fault of ours.
+            words = f"a fault of birdrec itself, please report it ({type(error).__name__}: {error})"
+            result = FileResult(replace(row, status="failed", reason=words))
         elapsed_s = round(time.monotonic() - started, 3)
         return replace(result, manifest=replace(result.manifest, elapsed_s=elapsed_s))
 
@@ -99,6 +106,11 @@ class FileScanner:
         gathered.add(pipeline.finish())
         if not sound.frames_read:
             raise AudioFileError(sound.damage or "it holds no samples")
+        if sound.bad_samples >= sound.frames_read * sound.channels:
+            raise AudioFileError(
+                f"none of its {sound.bad_samples} samples is a number in range: what has written "
+                "it is broken"
+            )
         manifest = replace(account(row, sound, found), **vars(notes))
         heard_s = sound.frames_read / sound.sample_rate_hz
         if heard_s > _LONG_S:
@@ -135,8 +147,9 @@ def blank_row(found: Found, bundle: ModelBundle) -> ManifestRow:
     )
 
 
-def account(row: ManifestRow, sound: AudioFile, found: Found) -> ManifestRow:
-    """Status and reason from what the reader met on its way through the file."""
+def account(row: ManifestRow, sound: AudioFile, found: Found, *, sha256: str = "") -> ManifestRow:
+    """Status and reason from what the reader met on its way through the file; its hash is made here
+    where it is not given."""
     promised = sound.frames if sound.frames is not None else sound.frames_read
     reasons, status = [], "analysed"
     if sound.repair:
@@ -150,6 +163,11 @@ def account(row: ManifestRow, sound: AudioFile, found: Found) -> ManifestRow:
     reasons += [words for words in (sound.damage, sound.growth) if words]
     if sound.damage or sound.growth:
         status = "partial"
+    if not sha256:
+        try:
+            sha256 = sha256_of(found)
+        except BadSectorError as error:
+            reasons, status = [*reasons, str(error)], "partial"
     return replace(
         row,
         status=status,
@@ -160,5 +178,5 @@ def account(row: ManifestRow, sound: AudioFile, found: Found) -> ManifestRow:
         ),
         sample_rate=sound.sample_rate_hz,
         channels=sound.channels,
-        sha256=sha256_of(found),
+        sha256=sha256,
     )

@@ -31,11 +31,12 @@ def make(
     and a prior made of a model's mistakes repeats them. Exit code: 0 written, 2 nothing to count.
     """
     from recorder.errors import UsageError
-    from recorder.keep.formats import written
+    from recorder.keep.formats import refuse_other, written
     from recorder.species.expectation import Asked
     from recorder.species.from_scan import prior_of_scans
 
     found = prior_of_scans(results, Asked(timezone=timezone).zone())
+    refuse_other(out, "--out", (b"label,scientific_name,common_name,hour,",))
     try:
         with written(out) as stream:
             stream.write(found.table)

@@ -28,7 +28,7 @@ def report(
 
     from recorder.detect.voice import voice_detector
     from recorder.errors import UsageError
-    from recorder.keep.formats import written
+    from recorder.keep.formats import refuse_other, written
     from recorder.report.data import read_report
     from recorder.report.media import media_of
     from recorder.report.page import page as make_page
@@ -39,6 +39,7 @@ def report(
         raise UsageError(f"--voice {voice!r} is unknown: use drop or keep")
     found = read_report(out, recordings=recordings, examples=examples)
     target = page or out / "report.html"
+    refuse_other(target, "--page", (b"<!doctype html>",))
     try:
         with written(target) as stream:
             detector = voice_detector() if voice == "drop" else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ from recorder.detect.decide import thresholds
 from recorder.detect.models import precision_of, read_model
 from recorder.detect.precision import check_precision
 from recorder.errors import EXIT_OK, EXIT_SOME_FAILED, NothingToDoError, UsageError
-from recorder.keep.formats import FORMATS, make_writable, write_json
+from recorder.keep.alone import alone_in
+from recorder.keep.formats import FORMATS, RUN, STATION_TABLES, make_writable, write_json
 from recorder.keep.outputs import ScanOutputs
 from recorder.keep.parquet import parquet_is_there
 from recorder.scan_record import Counts, expected_record, run_record
@@ -26,6 +28,9 @@ from recorder.sound.notes import Notes, with_start
 from recorder.sound.remote import find_remote, is_url
 from recorder.species.expectation import Asked, Expectation, read_expectation
 from recorder.ui import Tally, printable, reporter
+
+_DONE = ".done"
+"""Below --out: what is known of each recording."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,11 @@ class ScanOptions:
         """The address to scan; empty when paths are scanned."""
         first = str(self.paths[0])
         return first if is_url(first) else ""
+
+    @property
+    def recordings(self) -> str:
+        """The address, or the folder that names are relative to."""
+        return self.url or str(common_folder(self.local_paths))
 
     @property
     def local_paths(self) -> tuple[Path, ...]:
@@ -100,24 +110,32 @@ def run_scan(options: ScanOptions, *, quiet: bool) -> tuple[dict[str, Any], Tall
     started = time.monotonic()
     bundle = read_model(options.model or DEFAULT_BUNDLE)
     expects = read_expectation(options.expects, bundle)
-    if not quiet:
-        for words in expects.words:
-            print(f"birdrec: {printable(words)}", file=sys.stderr)
+    for words in expects.words:
+        # Also when quiet: a misspelt name takes a species away.
+        print(f"birdrec: {printable(words)}", file=sys.stderr)
     options = replace(options, precision=precision_of(bundle, options.precision))
     found = _found(options)
     if options.start and len(found) > 1:
         raise UsageError(f"--start is that of one recording: {len(found)} were found")
+    has_sound = any(not one.problem for one in found)
+    if not found or (not has_sound and (options.out / RUN).exists()):
+        # What an earlier scan has written stays: the card may only be missing.
+        raise NothingToDoError(_nothing(options, found))
     make_writable(options.out)
-    with _room(options.out):
+    _check_out(options, quiet=quiet)
+    with _room(options.out), alone_in(options.out, _DONE):
         plan = _work_plan(options, bundle, expects.expectation)
         tally, counts, interrupted = _write_results(options, plan, found, quiet=quiet)
         run = run_record(plan, counts, time.monotonic() - started)
+        run["totals"]["found"] = len(found)
+        run["complete"] = run["totals"]["files"] == len(found)
+        run["formats"] = [*options.formats, *(["scores"] if options.scores else [])]
         run |= expected_record(expects, counts)
-        run["recordings"] = options.url or str(common_folder(options.local_paths))
-        write_json(options.out / "run.json", run)
+        run["recordings"] = options.recordings
+        write_json(options.out / RUN, run)
     if interrupted:
         raise KeyboardInterrupt
-    if not any(not one.problem for one in found):
+    if not has_sound:
         raise NothingToDoError(_nothing(options, found))
     failed = counts.by_status["failed"]
     return run, tally, EXIT_SOME_FAILED if failed else EXIT_OK
@@ -159,7 +177,7 @@ def _work_plan(
         bundle,
         thresholds(bundle, options.threshold),
         Settings(bundle.path, options.threshold, options.precision, options.start, expectation),
-        options.out / ".done",
+        options.out / _DONE,
         workers=options.workers,
         cluster=options.cluster,
         resume=options.resume,
@@ -176,6 +194,30 @@ def _room(out: Path) -> Iterator[None]:
             f"--out {out} takes no more ({error.strerror or error}): make room, then the same "
             "command goes on with what is not done"
         ) from error
+
+
+def _check_out(options: ScanOptions, *, quiet: bool) -> None:
+    """UsageError where a station writes; and a word where other results are replaced."""
+    if (options.out / STATION_TABLES).exists():
+        raise UsageError(
+            f"--out {options.out} is the folder of a station (birdrec listen), whose journal a "
+            "scan would replace: choose another folder"
+        )
+    try:
+        before = json.loads((options.out / RUN).read_text(encoding="utf-8"))
+        recordings, formats = str(before["recordings"]), list(before.get("formats", []))
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if quiet:
+        return
+    if recordings != options.recordings:
+        words = f"birdrec: the results of {recordings} in {options.out} are replaced"
+        print(printable(words), file=sys.stderr)
+    asked = {*options.formats, *(["scores"] if options.scores else [])}
+    for name in ("raven", "audacity", "scores"):
+        if name in formats and name not in asked:
+            words = f"birdrec: {options.out / name} stays as an earlier scan has left it"
+            print(printable(words), file=sys.stderr)
 
 
 def _found(options: ScanOptions) -> list[Found]:

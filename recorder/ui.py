@@ -24,13 +24,16 @@ class Reporter(Protocol):
 
 
 class Silent:
-    """For `--quiet` and `--json`."""
+    """For `--quiet` and `--json`: errors alone."""
 
     def advance(self, amount: float) -> None:
         """Nothing is shown."""
 
     def file_done(self, row: ManifestRow, detections: int) -> None:
-        """Nothing is shown."""
+        """Errors alone: what could not be analysed."""
+        del detections
+        if row.status == "failed":
+            print(f"birdrec: {printable(row.path)}: {printable(row.reason)}", file=sys.stderr)
 
 
 class Lines:
@@ -47,7 +50,12 @@ class Lines:
         self._done += 1
         said = f"{detections} detections" if row.status != "failed" else "not analysed"
         note = f" ({row.status}: {row.reason})" if row.reason else ""
-        print(f"[{self._done}/{self._files}] {printable(row.path)}: {said}{note}", flush=True)
+        line = f"[{self._done}/{self._files}] {printable(row.path)}: {said}{note}"
+        try:
+            print(line, flush=True)
+        except BrokenPipeError:
+            # Nobody reads it any more (`| head`); the scan goes on.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Bar:
@@ -86,13 +94,17 @@ class Tally:
 
     def __init__(self) -> None:
         self._chunks: Counter[str] = Counter()
-        self._files: dict[str, set[str]] = {}
+        self._files: Counter[str] = Counter()
+        self._last: dict[str, str] = {}
+        """The file in which a species was heard last: files come one after the other."""
         self._best: dict[str, DetectionRow] = {}
 
     def add(self, rows: Iterable[DetectionRow]) -> None:
         for row in rows:
             self._chunks[row.label] += 1
-            self._files.setdefault(row.label, set()).add(row.file)
+            if self._last.get(row.label) != row.file:
+                self._last[row.label] = row.file
+                self._files[row.label] += 1
             if row.label not in self._best or row.score > self._best[row.label].score:
                 self._best[row.label] = row
 
@@ -103,7 +115,7 @@ class Tally:
                 best.common_name,
                 best.scientific_name,
                 self._chunks[label],
-                len(self._files[label]),
+                self._files[label],
                 best.score,
                 f"{printable(best.file.rpartition('/')[2])} {clock(best.start_s)}",
             )

@@ -76,7 +76,7 @@ def test_killed_and_resumed_two_processes_write_the_bytes_of_one(
     folder: Path, options: Options, alone: dict[str, bytes], tmp_path: Path
 ) -> None:
     scan = started(folder, tmp_path, "--quiet", *options, "--workers", "2")
-    wait_for(lambda: list(tmp_path.glob(".done/*.npy")), "a piece that is done")
+    wait_for(lambda: list(tmp_path.glob(".done/*.pieces/*.npy")), "a piece that is done")
     for one in [scan.pid, *children(scan.pid)]:
         os.kill(one, signal.SIGKILL)
     scan.communicate()

@@ -75,6 +75,12 @@ def test_a_link_to_nowhere_is_a_problem(tmp_path: Path) -> None:
     assert (one.name, one.problem, one.harmless) == ("x.wav", "a link to nowhere", False)
 
 
+def test_a_link_that_cannot_be_followed_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").symlink_to("a" * 300)
+    (one,) = find(tmp_path)
+    assert one.problem == "a link that cannot be followed (File name too long)"
+
+
 def test_a_missing_path_is_a_problem(tmp_path: Path) -> None:
     make(tmp_path, "x.wav")
     found = find(tmp_path / "x.wav", tmp_path / "gone")

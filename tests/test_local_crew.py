@@ -33,19 +33,20 @@ def test_killed_it_leaves_no_worker_and_goes_on_with_what_is_done(
     crew_folder: Path, crew_alone: dict[str, bytes], birdrec: Birdrec, tmp_path: Path
 ) -> None:
     scan = started(crew_folder, tmp_path, "--workers", "2", "--quiet")
-    wait_for(lambda: list(tmp_path.glob(".done/*.npy")), "a piece that is done")
-    assert list(tmp_path.glob(".done/*.rows")), "and minutes of others"
+    wait_for(lambda: list(tmp_path.glob(".done/*.pieces/*.npy")), "a piece that is done")
+    assert list(tmp_path.glob(".done/*.pieces/*.rows")), "and minutes of others"
     workers = children(scan.pid)
     assert len(workers) == 2
     scan.kill()
     scan.communicate()
     wait_for(lambda: not any(map(is_alive, workers)), "the end of the workers")
-    kept = {one: one.stat().st_mtime_ns for one in tmp_path.glob(".done/*.npy")}
+    kept = {one: one.stat().st_mtime_ns for one in tmp_path.glob(".done/*.pieces/*.npy")}
     done = birdrec("scan", crew_folder, "--out", tmp_path, *OPTIONS, "--workers", "2", "--quiet")
     assert done.returncode == 1
     assert results_of(tmp_path) == crew_alone
     assert kept
-    assert {one.suffix for one in tmp_path.glob(".done/*")} == {".jsonl"}
+    left = {one.suffix for one in tmp_path.glob(".done/*") if one.name != ".lock"}
+    assert left == {".jsonl"}
 
 
 def test_a_task_that_kills_is_given_up_and_takes_no_other_with_it() -> None:

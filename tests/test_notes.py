@@ -11,7 +11,8 @@ from conftest import Birdrec, MakeSound, ReadLines
 
 from recorder.keep.formats import wall_time
 from recorder.sound.audiofile import AudioFile
-from recorder.sound.notes import Notes, with_start
+from recorder.sound.extent import Extent
+from recorder.sound.notes import Notes, read_notes, with_start
 
 MOTH = (
     "Recorded at 19:17:30 19/09/2019 (UTC+5:30) by AudioMoth 24F319055FDF2CE2 at medium gain "
@@ -66,6 +67,7 @@ def test_an_audiomoths_comment(tmp_path: Path) -> None:
         ("(UTC)", "2019-09-19T19:17:30Z"),
         ("(UTC-3)", "2019-09-19T19:17:30-03:00"),
         ("(UTC+12:45)", "2019-09-19T19:17:30+12:45"),
+        ("(UTC+30)", "2019-09-19T19:17:30"),
     ],
 )
 def test_an_audiomoths_zones(tmp_path: Path, zone: str, start: str) -> None:
@@ -106,6 +108,20 @@ def test_guano_in_a_flacs_comment(tmp_path: Path) -> None:
         ("2019-05-22T12:03:05.wav", "2019-05-22T12:03:05"),
         ("20261126T114322.123Z.flac", "2026-11-26T11:43:22Z"),
         ("A_20190522_120305+0200.wav", "2019-05-22T12:03:05+02:00"),
+        # Of two times the first: the other is that of the last sample.
+        (
+            "S20240815T091156.982648+1000_E20240815T101251.967555+1000_-12.34567+78.98102.wav",
+            "2024-08-15T09:11:56+10:00",
+        ),
+        ("20210501_060000-20210501_070000.wav", "2021-05-01T06:00:00"),
+        # What follows is no zone: nobody lives there, or it goes on.
+        ("20190522_000000-48000Hz.wav", "2019-05-22T00:00:00"),
+        ("20210501_060000-070000.wav", "2021-05-01T06:00:00"),
+        ("SITE1_20190919_191730-0001.wav", "2019-09-19T19:17:30"),
+        ("SITE1_20190919_191730-1200.wav", "2019-09-19T19:17:30"),
+        ("20190522_000000+9999.wav", "2019-05-22T00:00:00"),
+        ("20190522_000000Zone3.wav", "2019-05-22T00:00:00"),
+        ("20190522_000000+0545.wav", "2019-05-22T00:00:00+05:45"),
         ("20191399_191730.wav", ""),
         ("20190919_251730.wav", ""),
         ("120190919_191730.wav", ""),
@@ -122,8 +138,46 @@ def test_the_time_in_a_name(tmp_path: Path, name: str, start: str) -> None:
 def test_an_option_is_believed_and_nonsense_is_not() -> None:
     notes = with_start(Notes(start="x", start_from="name"), "2026-05-01T06:00:00+02:00")
     assert (notes.start, notes.start_from) == ("2026-05-01T06:00:00+02:00", "option")
-    with pytest.raises(ValueError, match="Invalid"):
+    with pytest.raises(ValueError, match="is no time"):
         with_start(Notes(), "yesterday")
+
+
+def test_a_year_that_cannot_be_is_no_time(tmp_path: Path) -> None:
+    late = GUANO.replace("2021-06-01", "9999-12-31")
+    path = wav_with(tmp_path / "a.wav", (b"guan", late.encode()))
+    assert notes_of(path).start == ""
+    with pytest.raises(ValueError, match="is no time"):
+        with_start(Notes(), "9999-12-31T23:59:59")
+
+
+@pytest.mark.parametrize("sound", [bytes(100_000), b"LIST" + bytes(100_000)], ids=["zeros", "odd"])
+def test_sound_is_not_searched_for_notes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sound: bytes
+) -> None:
+    """A header that was never closed: what follows is no chunk."""
+    header = wav_with(tmp_path / "a.wav").read_bytes()[:40]
+    (tmp_path / "open.wav").write_bytes(header + bytes(4) + sound)
+    looks: list[int] = []
+    plain = Extent.at
+
+    def counted(self: Extent, place: int, count: int) -> bytes:
+        looks.append(place)
+        return plain(self, place, count)
+
+    monkeypatch.setattr(Extent, "at", counted)
+    with (tmp_path / "open.wav").open("rb") as stream:
+        assert read_notes(Extent.whole(stream.fileno()), "", "") == Notes()
+    assert len(looks) < 9
+
+
+def test_notes_behind_the_sound_of_an_rf64(tmp_path: Path) -> None:
+    """Its chunk `data` says all ones; how long it is stands elsewhere."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, [0.0] * 999, 32_000, format="RF64", subtype="PCM_16")
+    data = bytearray(path.read_bytes())
+    data += bytes(len(data) % 2) + b"guan" + struct.pack("<I", len(GUANO)) + GUANO.encode()
+    path.write_bytes(data)
+    assert notes_of(path).start == "2021-06-01T04:05:06.250+02:00"
 
 
 def test_times_of_day_over_midnight() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,12 +14,15 @@ import soundfile
 from conftest import Birdrec, MakeSound
 from crewlab import OPTIONS, results_of
 
+from recorder.crew.jobs import _part
 from recorder.crew.pieces import account_of, plan
-from recorder.crew.tasks import Settings, piece, whole
+from recorder.crew.tasks import Settings, digest, piece, whole
 from recorder.detect.bundle import DEFAULT_BUNDLE, Bundle
 from recorder.errors import AudioFileError, UsageError
+from recorder.keep.result import DoneFiles
+from recorder.sound import remote
 from recorder.sound.finder import Found, find_recordings
-from recorder.sound.remote import at_hand, find_remote, sha256_of
+from recorder.sound.remote import _stamp, at_hand, find_remote, sha256_of
 
 fsspec = pytest.importorskip("fsspec", reason="the extra `cluster` is not installed")
 
@@ -86,7 +90,10 @@ def test_of_a_long_one_only_what_is_needed_is_fetched(
     assert fetched_rows is not None
     assert rows is not None
     np.testing.assert_array_equal(fetched_rows, rows)
-    assert account_of(there, bundle, start="") == account_of(here, bundle, start="")
+    sha256 = digest(SETTINGS, there)
+    assert sha256 == digest(SETTINGS, here) == hashlib.sha256(here.path.read_bytes()).hexdigest()
+    of_there = account_of(there, bundle, start="", sha256=sha256)
+    assert of_there == account_of(here, bundle, start="", sha256=sha256)
 
 
 def test_what_is_gone_is_a_row_and_what_cannot_be_listed_an_error(memory: object) -> None:
@@ -99,6 +106,39 @@ def test_what_is_gone_is_a_row_and_what_cannot_be_listed_an_error(memory: object
     assert (row.status, "cannot be fetched" in row.reason) == ("failed", True)
     with pytest.raises(UsageError, match="no-such-thing"):
         find_remote("no-such-thing://x")
+
+
+def test_on_the_web_a_folder_answers_like_a_file(
+    memory: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a list of it may not say how long its files are."""
+
+    class Web(fsspec.get_filesystem_class("memory")):  # type: ignore[misc]
+        def isfile(self, _path: str) -> bool:
+            return True
+
+        def find(self, path: str, **_: object) -> dict[str, dict[str, object]]:
+            return {name: {"name": name, "size": None} for name in super().find(path)}
+
+    memory.pipe_file("/wood/a.wav", b"x" * 100)  # type: ignore[attr-defined]
+    for path in ("/wood", "/wood/a.wav"):
+        monkeypatch.setattr(remote, "_system", lambda _, path=path: (Web(), path))
+        (one,) = find_remote(f"web:/{path}")
+        assert (one.name, one.size_bytes) == ("a.wav", 100)
+        assert one.stamp.startswith("100|")
+
+
+def test_only_what_changes_with_a_file_is_its_stamp() -> None:
+    assert _stamp({"size": 5}) == ""
+    assert _stamp({"size": 5, "Last-Modified": "x"}) == "5|x"
+    assert _stamp({"size": 5, "modify": "20260101"}) != _stamp({"size": 5, "modify": "20260102"})
+
+
+def test_without_a_stamp_nothing_is_kept(tmp_path: Path) -> None:
+    """Of the same size it may be another."""
+    done = DoneFiles(tmp_path, "settings")
+    assert _part(done, Found(Path("a.wav"), "a.wav", url="web://a.wav", size_bytes=5)) is None
+    assert _part(done, Found(Path("a.wav"), "a.wav", url="web://a.wav", stamp="5|x")) is not None
 
 
 def test_an_address_is_scanned_like_a_folder(

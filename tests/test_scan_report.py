@@ -146,6 +146,10 @@ def test_recordings_that_have_moved(scanned: Path, birdrec: Birdrec, tmp_path: P
     shutil.copytree(scanned, copy)
     shutil.copytree(scanned.parent / "in", tmp_path / "elsewhere")
     gone = birdrec("report", copy, "--recordings", tmp_path / "nowhere")
+    assert gone.returncode == 2
+    assert "nowhere is no folder" in gone.stderr
+    (tmp_path / "empty").mkdir()
+    gone = birdrec("report", copy, "--recordings", tmp_path / "empty")
     assert gone.returncode == 0, gone.stderr
     text = (copy / "report.html").read_text()
     assert "the sound is not there any more" in text

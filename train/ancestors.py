@@ -49,8 +49,17 @@ def start_from(net: Net, start: Checkpoint, path: Path, labels: list[str]) -> No
                 weights[name] = rows
         net.load_state_dict(weights)
     except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
+        reason = _difference(start.net, net) or str(error).splitlines()[-1].strip()
         raise ConfigError(f"{path} cannot be the start of this net: {reason}") from error
+
+
+def _difference(start: Net, net: Net) -> str:
+    """What to change in a configuration, in words; "" where its keys do not say it."""
+    if type(start) is not type(net):
+        return f"it is a {type(start).__name__.lower()}"
+    theirs, ours = start.config.to_dict(), net.config.to_dict()
+    differ = [f"{name} = {theirs[name]}" for name in theirs if theirs[name] != ours.get(name)]
+    return f"set {', '.join(differ)} in the configuration" if differ else ""
 
 
 def heard_of_held_out(nets: Iterable[Checkpoint], dataset: Dataset) -> str:

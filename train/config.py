@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -24,6 +25,10 @@ MODELS = ("segmenter", "classifier")
 N_FFTS = (1024, 2048)
 JUDGES = ("auto", "composed")
 ATTENTION_BLOCKS = (1, 2)
+_NOT_NEGATIVE = (
+    *("focal_gamma", "warmup_steps", "imagined_species", "imagined_each", "weight_decay"),
+    *("learning_rate", "head_learning_rate", "max_clip_s"),
+)
 _TABLES: dict[str, type[Any]] = {"scenes": SceneConfig, "vary": VaryConfig}
 """Keys that hold a table of their own: [scenes], [scenes.vary]."""
 
@@ -140,11 +145,18 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: it must be 1 or more")
 
-        for name in ("dropout", "skip_attention"):
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigError(f"{entry.name} is {value}: it must be a number")
+        for name in ("dropout", "skip_attention", "average_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: it must be in 0 <= x < 1")
-        if self.focal_gamma < 0:
-            raise ConfigError(f"focal_gamma is {self.focal_gamma}: it must be 0 or more")
+        for name in _NOT_NEGATIVE:
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}: it must be 0 or more")
+        if min((*self.scene_chances, *self.scene_chunks), default=0) < 0:
+            raise ConfigError("scene_chances and scene_chunks must be 0 or more, each")
         if self.scenes.class_exponent < 0:
             raise ConfigError(
                 f"class_exponent is {self.scenes.class_exponent}: it must be 0 or more"

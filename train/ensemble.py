@@ -19,7 +19,7 @@ from recorder.detect.mel import CHUNK_S, SAMPLE_RATE_HZ
 from recorder.detect.metrics import best_threshold
 from recorder.detect.postprocess import power_average
 from recorder.errors import UsageError
-from recorder.keep.formats import make_writable
+from recorder.keep.formats import RUN, STATION_TABLES, make_writable
 from recorder.sound.audiofile import read_mono
 from train.ancestors import heard_of_held_out, read_net
 from train.checkpoint import Checkpoint
@@ -73,6 +73,8 @@ def score_soundscapes(
     knows what they may be made of. UsageError when the nets know different classes.
     """
     make_writable(out)
+    if (out / "manifest.jsonl").exists() or (out / STATION_TABLES).exists():
+        raise UsageError(f"--out {out} holds the results of a scan or a station: choose another")
     nets = [read_net(path) for path in paths]
     labels = nets[0].core
     for net, path in zip(nets, paths, strict=True):
@@ -96,7 +98,7 @@ def score_soundscapes(
         "checkpoints": [path.name for path in paths],
         "thresholds": dict.fromkeys(labels, threshold),
     }
-    (out / "run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+    (out / RUN).write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
     return threshold
 
 

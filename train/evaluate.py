@@ -99,16 +99,17 @@ def read_scan(out: Path, dataset: Path) -> LabelledScan:
     thresholds = run["thresholds"]
     labels = sorted(thresholds)
     soundscapes = read_soundscapes(dataset, labels)
-    each = [_scores(out, one, labels) for one in soundscapes]
-    birds = [bird for _, bird in each if bird is not None]
     model = run.get("model", {})
+    name = f"{model.get('name', 'unnamed')}@{model.get('sha256', '')[:12]}".rstrip("@")
+    each = [_scores(out, one, labels, name) for one in soundscapes]
+    birds = [bird for _, bird in each if bird is not None]
     return LabelledScan(
         labels,
         thresholds,
         soundscapes,
         [scores for scores, _ in each],
         np.concatenate(birds) if birds else None,
-        f"{model.get('name', 'unnamed')}@{model.get('sha256', '')[:12]}".rstrip("@"),
+        name,
     )
 
 
@@ -171,12 +172,20 @@ def bootstrap_intervals(
     return {name: (a, b) for name, a, b in zip(names, low, high, strict=True)}
 
 
-def _scores(out: Path, soundscape: Soundscape, labels: list[str]) -> tuple[Floats, Floats | None]:
+def _scores(
+    out: Path, soundscape: Soundscape, labels: list[str], model: str
+) -> tuple[Floats, Floats | None]:
     """Of one soundscape: [chunks, classes], and [chunks] for any bird if the model has it."""
     places = sorted((out / "scores").rglob(f"{soundscape.path.name}.npz"))
     if not places:
         raise ConfigError(f"no scores of {soundscape.path.name} in {out}: scan it with --scores")
     with np.load(places[0]) as kept:
+        theirs = str(kept["model"]) if "model" in kept else model
+        if theirs != model or not set(labels) <= set(kept["labels"]):
+            raise ConfigError(
+                f"{places[0]} is of another scan, by {theirs}, than run.json, by {model}: scan "
+                "again with --scores"
+            )
         order = [list(kept["labels"]).index(label) for label in labels]
         scores: Floats = kept["scores"][: len(soundscape.truth), order]
         bird = kept["bird"][: len(soundscape.truth)] if "bird" in kept else None

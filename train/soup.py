@@ -14,6 +14,7 @@ import torch
 
 from recorder.detect.mel import MelConfig
 from recorder.errors import UsageError
+from recorder.keep.formats import refuse_other
 from train.ancestors import ancestors_of, read_net, start_from
 from train.checkpoint import write_content
 from train.nets import rebuilt
@@ -29,6 +30,9 @@ def write_soup(paths: Sequence[Path], out: Path) -> Path:
     """
     if len(paths) < 2:
         raise UsageError("a mean of one net is that net: name two or more")
+    if out.resolve() in [path.resolve() for path in paths]:
+        raise UsageError(f"--out {out} is one of the nets: choose another name")
+    refuse_other(out, "--out", (b"pk",))
     if paths[0].is_dir():
         raise UsageError(f"{paths[0]} is a bundle: name a checkpoint first, whose classes stay")
     first, *others = (read_net(path) for path in paths)

@@ -17,7 +17,7 @@ from recorder.crew.shared_file import SharedFile
 from recorder.crew.tasks import Crew, Settings, whole
 from recorder.detect.bundle import ModelBundle
 from recorder.keep.result import DoneFiles, FileResult
-from recorder.sound.finder import Found
+from recorder.sound.finder import Found, identity_of
 
 Floats = NDArray[np.float32]
 
@@ -125,14 +125,8 @@ def _crew(plan: WorkPlan) -> AbstractContextManager[Crew | None]:
 
 def _part(done: DoneFiles, one: Found) -> Path | None:
     """Where what is known of a file grows; None where there is nothing to know."""
-    if one.problem:
-        return None
-    try:
-        status = None if one.url else one.path.stat()
-    except OSError:
-        return None
-    identity = one.stamp if status is None else f"{status.st_size}|{status.st_mtime_ns}"
-    return done.part(identity, one.name)
+    identity = "" if one.problem else identity_of(one)
+    return done.part(identity, one.name) if identity else None
 
 
 def size_of(one: Found) -> int:

@@ -131,13 +131,16 @@ def _known(resumption: Resumption, part: PartFile, piece: Piece) -> tuple[Floats
     return known, window
 
 
-def account_of(found: Found, bundle: ModelBundle, *, start: str) -> tuple[ManifestRow, float]:
+def account_of(
+    found: Found, bundle: ModelBundle, *, start: str, sha256: str
+) -> tuple[ManifestRow, float]:
     """(the manifest's row, seconds of sound) of a file whose pieces were all plain."""
     with at_hand(found, span=(0.0, 0.0)) as here, AudioFile(here.path) as sound:
         notes = with_start(sound.notes(found.name), start)
     assert sound.frames is not None
     sound.frames_read = sound.frames
-    row = replace(account(blank_row(found, bundle), sound, found), **vars(notes))
+    row = account(blank_row(found, bundle), sound, found, sha256=sha256)
+    row = replace(row, **vars(notes))
     return row, sound.frames / sound.sample_rate_hz
 
 
@@ -149,6 +152,9 @@ def _plain_seconds(found: Found) -> float:
             return 0.0
         with at_hand(found, span=(0.0, 0.0)) as here, AudioFile(here.path) as sound:
             if not sound.begins_anywhere or sound.frames is None or sound.damage:
+                return 0.0
+            if found.url and sound.repair:
+                # Perhaps only for want of what was not fetched.
                 return 0.0
             return sound.frames / sound.sample_rate_hz
     except (AudioFileError, OSError):

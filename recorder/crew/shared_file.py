@@ -17,16 +17,17 @@ from recorder.crew.tasks import (
     Work,
     WorkerCannotError,
     WorkerLostError,
+    digest,
     piece,
     whole,
 )
 from recorder.detect.bundle import ModelBundle
-from recorder.errors import AudioFileError, ModelError
+from recorder.errors import ClusterError, UsageError
 from recorder.file_rows import Gathered, columns, file_result, unpacked
 from recorder.keep.part_file import load_piece, save_piece
-from recorder.keep.result import FileResult
+from recorder.keep.result import FileResult, pieces_of
 from recorder.onefile import blank_row
-from recorder.sound.finder import Found
+from recorder.sound.finder import Found, identity_of
 
 Floats = NDArray[np.float32]
 
@@ -51,13 +52,15 @@ class SharedFile:
         self._crew, self._settings, self._found = crew, settings, found
         self._bundle, self._thresholds, self._part = bundle, thresholds, part
         pieces = [] if found.problem else plan(found, bundle, workers=crew.workers)
+        self._before = identity_of(found)
         self._pieces = [(one, self._begun(one)) for one in pieces]
+        self._digest = crew.submit(digest, settings, found) if pieces else None
         self._whole = None if pieces else self._all_of_it()
 
     @property
     def tasks(self) -> int:
         """How many it was made into."""
-        return max(1, len(self._pieces))
+        return len(self._pieces) + 1 if self._pieces else 1
 
     def result(self, progress: Progress) -> FileResult:
         """Of the whole recording: a problem ends in its manifest row, never in an exception."""
@@ -107,9 +110,18 @@ class SharedFile:
                 rows.append(done.rows)
                 elapsed_s += done.elapsed_s
                 progress(1.0 / len(self._pieces))
-            row, heard_s = account_of(self._found, self._bundle, start=self._settings.start)
-        except (AudioFileError, ModelError, WorkerCannotError, WorkerLostError):
+            assert self._digest is not None
+            sha256 = self._digest.result()
+            row, heard_s = account_of(
+                self._found, self._bundle, start=self._settings.start, sha256=sha256
+            )
+        except (ClusterError, UsageError):
+            raise
+        except Exception:
             # Analysed at once, it says what is wrong with it.
+            return None
+        if identity_of(self._found) != self._before:
+            # The pieces are of different states of it.
             return None
         gathered = Gathered(self._bundle, self._thresholds, self._settings.expectation)
         for one_piece in rows:
@@ -120,4 +132,4 @@ class SharedFile:
         if self._part is None:
             return None
         stop = "end" if one.stop_window is None else one.stop_window
-        return self._part.with_suffix(f".{one.first_window}-{stop}.npy")
+        return pieces_of(self._part) / f"{one.first_window}-{stop}.npy"

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recorder.detect.bundle import Bundle, ModelBundle, read_bundle, read_details
+from recorder.detect.bundle import DEFAULT_BUNDLE, Bundle, ModelBundle, read_bundle, read_details
 from recorder.detect.classifier import (
     KIND,
     ClassifierBundle,
@@ -88,7 +88,13 @@ class Model:
 
 
 def read_model(path: Path) -> ModelBundle:
-    """Read and check a bundle of any kind; ModelError says what is wrong."""
+    """Read and check a bundle of any kind; ModelError says what is wrong.
+
+    The name of one that comes with birdrec will do for its path.
+    """
+    packaged = DEFAULT_BUNDLE.parent / path
+    if len(path.parts) == 1 and not path.exists() and packaged.is_dir():
+        path = packaged
     details, _ = read_details(path)
     kind = details.get("kind", "segmenter")
     if kind == KIND:

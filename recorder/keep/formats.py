@@ -21,6 +21,10 @@ _LONGEST_NAME_BYTES = 255
 _TRIED_BYTES = 1 << 16
 """A folder without room for so much is full."""
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+RUN = "run.json"
+"""What a scan says of itself."""
+STATION_TABLES = "station.sqlite"
+"""Where a station keeps its tables."""
 FORMATS = ("csv", "jsonl", "raven", "audacity", "parquet")
 """`csv` is always written: it is what other programs are promised."""
 
@@ -126,6 +130,19 @@ def written(path: Path) -> Iterator[TextIO]:
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(path)
+
+
+def refuse_other(path: Path, option: str, begins: tuple[bytes, ...]) -> None:
+    """UsageError where a file is in the way that does not begin as what will be written: it may be
+    anybody's recording."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(64)
+    except OSError:
+        # Not there, or writing it will say what is wrong.
+        return
+    if head and not head.lower().startswith(begins):
+        raise UsageError(f"{option} {path} is there and holds something else: choose another name")
 
 
 def make_writable(out: Path) -> None:

@@ -40,7 +40,8 @@ class ScanOutputs:
     `rejected.csv` where something can be (`rejects`).
 
     Files arrive in the order of their names, so the rows are sorted as they are written, in
-    constant memory. Nothing is under its final name before the scan ends in good order.
+    constant memory. Nothing is under its final name before the scan ends in good order, or is
+    interrupted.
     """
 
     def __init__(
@@ -74,10 +75,8 @@ class ScanOutputs:
         trace: TracebackType | None,
     ) -> None:
         self._open.__exit__(kind, error, trace)
-        if kind is None and not self._rejects:
-            # Of an earlier run, with a list: they do not belong to these detections.
-            for suffix in ("csv", "jsonl", "parquet"):
-                (self._out / f"rejected.{suffix}").unlink(missing_ok=True)
+        if kind is None:
+            self._clear_away()
 
     def add(self, result: FileResult) -> None:
         """Write everything that one recording gave."""
@@ -99,6 +98,15 @@ class ScanOutputs:
                 beside(self._out / "scores", name, ".npz"), _score_arrays(result, self._labels)
             )
 
+    def _clear_away(self) -> None:
+        """Tables of an earlier run that was asked for more: they do not belong to these."""
+        asked = {"csv", *self._formats}
+        for suffix in ("csv", "jsonl", "parquet"):
+            if suffix not in asked:
+                (self._out / f"detections.{suffix}").unlink(missing_ok=True)
+            if suffix not in asked or not self._rejects:
+                (self._out / f"rejected.{suffix}").unlink(missing_ok=True)
+
     def _table(self, name: str, kind: type[_Heard]) -> _Table:
         """In every format of tables that is asked for."""
         lines = self._text(f"{name}.jsonl") if "jsonl" in self._formats else None
@@ -112,9 +120,20 @@ class ScanOutputs:
         return self._open.enter_context(written(self._out / name))
 
     def _csv(self, name: str, kind: type[Row]) -> Any:
-        writer = csv.writer(self._text(name), lineterminator="\n")
+        writer = csv.writer(_UnixLines(self._text(name)), lineterminator="\r\n")
         writer.writerow([field.name for field in fields(kind)])
         return writer
+
+
+class _UnixLines:
+    """Ends rows with a line feed alone. The csv module quotes carriage returns within a name only
+    where rows end with one."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, row: str) -> None:
+        self._stream.write(row.removesuffix("\r\n") + "\n")
 
 
 @dataclass(frozen=True)
@@ -137,13 +156,14 @@ class _Table:
 
 
 def _score_arrays(result: FileResult, labels: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Before thresholding: `scores` float32 [chunks, classes], `chunk_end_s`, `labels`, and
-    `bird` float32 [chunks], any bird, known or not, if the model has it."""
+    """Before thresholding: `scores` float32 [chunks, classes], `chunk_end_s`, `labels`, `model`
+    (name and hash), and `bird` float32 [chunks], any bird, known or not, if the model has it."""
     assert result.scores is not None
     arrays: dict[str, NDArray[Any]] = {
         "scores": result.scores,
         "chunk_end_s": np.array(result.chunk_end_s, np.float64),
         "labels": np.array(labels),
+        "model": np.array(result.manifest.model),
     }
     return arrays if result.bird is None else {**arrays, "bird": result.bird}
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -80,9 +81,14 @@ class DoneFiles:
 
     def clear(self, part: Path) -> None:
         """What grew is not needed any more."""
-        for kept in (part, *self._folder.glob(f"{part.stem}.*")):
-            if kept.suffix != ".jsonl":
-                kept.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+        shutil.rmtree(pieces_of(part), ignore_errors=True)
+
+
+def pieces_of(part: Path) -> Path:
+    """The folder in which the pieces of a recording grow: it has one of its own, for nobody lists
+    a folder of millions of files after each of them."""
+    return part.with_suffix(".pieces")
 
 
 def _lines(result: FileResult) -> Iterator[dict[str, Any]]:

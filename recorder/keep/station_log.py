@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+from recorder.keep.formats import STATION_TABLES
 from recorder.keep.journal import LEDGER, Journal, Record
 from recorder.keep.store import Store
 
@@ -49,7 +50,7 @@ class StationLog:
     def __init__(self, folder: Path, acknowledge: Acknowledge, *, times_a_day: float = 250) -> None:
         """Open what is there or make it; OSError when the folder cannot be used."""
         self.journal = Journal(folder / "detections.jsonl")
-        self.store = Store(folder / "station.sqlite", self.journal)
+        self.store = Store(folder / STATION_TABLES, self.journal)
         self._acknowledge = acknowledge
         self._allowance = Allowance(times_a_day)
         self._waiting: list[Record] = []

@@ -16,7 +16,7 @@ from typing import Any
 
 from recorder.detect.mel import CHUNK_S
 from recorder.errors import UsageError
-from recorder.keep.formats import from_cell, wall_time
+from recorder.keep.formats import RUN, STATION_TABLES, from_cell, wall_time
 from recorder.report.expected import expected_of_run, expected_of_scan
 
 _TROUBLES = 200
@@ -86,9 +86,19 @@ class Report:
 
 def read_report(out: Path, *, recordings: Path | None, examples: int) -> Report:
     """From the folder of a scan or of a station; UsageError when it is neither."""
-    if (out / "manifest.jsonl").exists() and (out / "run.json").exists():
-        return _of_scan(out, recordings, examples)
-    if (out / "station.sqlite").exists():
+    if recordings is not None and not recordings.is_dir():
+        raise UsageError(f"--recordings {recordings} is no folder")
+    if (out / "manifest.jsonl").exists() and (out / RUN).exists():
+        try:
+            return _of_scan(out, recordings, examples)
+        except OSError as error:
+            raise UsageError(f"{error.filename} cannot be read ({error.strerror})") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"{out} holds no whole scan ({type(error).__name__}: {error}): its files are "
+                "damaged, or of something else; scan again"
+            ) from error
+    if (out / STATION_TABLES).exists():
         return _of_station(out, examples)
     raise UsageError(
         f"{out} holds neither a finished scan (manifest.jsonl, run.json) nor a station "
@@ -97,11 +107,15 @@ def read_report(out: Path, *, recordings: Path | None, examples: int) -> Report:
 
 
 def _of_scan(out: Path, recordings: Path | None, examples: int) -> Report:
-    run = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    run = json.loads((out / RUN).read_text(encoding="utf-8"))
     manifest = {row["path"]: row for row in _json_lines(out / "manifest.jsonl")}
     starts = {name: str(row.get("start", "")) for name, row in manifest.items()}
     root = recordings or Path(run.get("recordings", "."))
     report = Report(f"{len(manifest)} recordings of {root.name or root}", root)
+    if not run.get("complete", True):
+        left = run["totals"]["found"] - len(manifest)
+        why = "the scan was stopped: the same command ends it"
+        report.troubles.append((f"{left} recordings", "not analysed yet", why))
     report.clock = _clock_of([start for start in starts.values() if start])
     heard_at = [starts[name] for name, row in manifest.items() if row["seconds_analysed"]]
     report.undated = heard_at.count("")

@@ -175,6 +175,8 @@ def _health(report: Report) -> str:
         parts.append(table(("files", ""), rows, numbers=(1,)))
     if report.troubles:
         parts.append(table(("what", "", "why"), report.troubles, numbers=()))
+    elif not any(report.seconds.values()):
+        parts.append(say("Nothing was recorded: there is no second of sound."))
     else:
         parts.append(say("Nothing was lost, and nothing was wrong."))
     return "".join(parts)

@@ -79,6 +79,7 @@ class AudioFile:
     def __init__(self, path: Path) -> None:
         """Raises AudioFileError with the reason when nothing can be read from `path`."""
         extent = Extent.whole(open_regular(path))
+        self._changed_ns = os.fstat(extent.descriptor).st_mtime_ns
         try:
             found = opened(extent)
         except AudioFileError:
@@ -307,9 +308,15 @@ class AudioFile:
         return mixed
 
     def _growth(self) -> str:
-        more = os.fstat(self._extent.descriptor).st_size - self._extent.stop
-        if more == 0:
+        status = os.fstat(self._extent.descriptor)
+        more = status.st_size - self._extent.stop
+        if more == 0 and status.st_mtime_ns == self._changed_ns:
             return ""
+        if more == 0:
+            return (
+                "it was written to while it was analysed: scan again when its recorder has closed "
+                "it"
+            )
         what = "grew" if more > 0 else "shrank"
         return (
             f"it {what} by {abs(more)} bytes while it was analysed: scan again when its recorder "
@@ -347,6 +354,8 @@ def read_with_remark(path: Path, sample_rate_hz: int) -> tuple[Samples, str]:
     samples = np.concatenate(blocks)
     if not len(samples):
         raise AudioFileError(sound.damage or "it holds no samples")
+    if sound.bad_samples >= sound.frames_read * sound.channels:
+        raise AudioFileError(f"none of its {sound.bad_samples} samples is a number in range")
     remarks = [words for words in (sound.repair, sound.damage) if words]
     if sound.bad_samples:
         remarks.append(f"{sound.bad_samples} samples that are no numbers, taken for silence")

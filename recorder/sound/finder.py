@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path, PurePath
 from recorder.sound.audiofile import AUDIO_SUFFIXES, OTHER_SUFFIXES
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """One thing that a scan has to account for."""
 
@@ -46,6 +47,18 @@ def find_recordings(paths: Sequence[Path], *, leave_out: Path) -> list[Found]:
     return sorted(found.values(), key=lambda one: os.fsencode(one.name))
 
 
+def identity_of(one: Found) -> str:
+    """Another when the file has changed: its size and the time of its last change, or what another
+    system has instead. "" when nobody knows."""
+    if one.url:
+        return one.stamp
+    try:
+        status = one.path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size}|{status.st_mtime_ns}"
+
+
 def common_folder(paths: Sequence[Path]) -> Path:
     """What the names of all recordings below `paths` are relative to."""
     resolved = [Path(os.path.abspath(path)) for path in paths]
@@ -56,8 +69,10 @@ def _below(path: Path, leave_out: Path) -> Iterator[Found]:
     if not os.path.lexists(path):
         yield Found(path, "", "no such file or folder")
         return
-    if not path.is_dir():
-        yield Found(path, "")
+    if not os.path.isdir(path):
+        # Taken whatever its suffix, but for one that nothing here decodes.
+        known = path.suffix.lower() in OTHER_SUFFIXES
+        yield classified(path) if known else Found(path, "")
         return
     problems: list[OSError] = []
     for folder, folders, names in os.walk(path, onerror=problems.append):
@@ -65,10 +80,21 @@ def _below(path: Path, leave_out: Path) -> Iterator[Found]:
         for name in names:
             if is_wanted(name):
                 path = Path(folder, name)
-                nowhere = path.is_symlink() and not path.exists()
-                yield Found(path, "", "a link to nowhere") if nowhere else classified(path)
+                problem = _of_link(path) if path.is_symlink() else ""
+                yield Found(path, "", problem) if problem else classified(path)
     for error in problems:
         yield Found(Path(error.filename), "", f"folder cannot be read ({error.strerror})")
+
+
+def _of_link(path: Path) -> str:
+    """Why a link leads to nothing; "" when it does."""
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return "a link to nowhere"
+        return f"a link that cannot be followed ({error.strerror})"
+    return ""
 
 
 def is_wanted(name: str) -> bool:

@@ -15,10 +15,17 @@ from datetime import datetime, timedelta, timezone
 from recorder.sound.extent import Extent
 
 _LARGEST_CHUNK_BYTES = 1 << 20
+_ALL_ONES = 0xFFFFFFFF
+"""A length that stands in the chunk `ds64` instead."""
 _NAME_TIME = re.compile(
     r"(?<!\d)(\d{4})-?(\d\d)-?(\d\d)[T_\- ](\d\d)[:\-]?(\d\d)[:\-]?(\d\d)(?!\d)"
 )
-_NAME_ZONE = re.compile(r"\A(?:\.\d+)?(Z|[+-]\d\d:?\d\d)")
+_NAME_ZONE = re.compile(r"\A(?:\.\d+)?(?:(Z)|([+-])(\d\d):?(\d\d))(?![0-9A-Za-z])")
+_YEARS = range(1970, 2100)
+"""That recorders can have."""
+_EAST_H, _WEST_H = 14, 11
+"""No farther from UTC does anybody live."""
+_ZONE_MINUTES = (0, 15, 30, 45)
 _MOTH_TIME = re.compile(
     r"Recorded at (\d\d):(\d\d):(\d\d)(?:\.\d+)? (\d\d)/(\d\d)/(\d{4}) "
     r"\(UTC(?:([+-])(\d{1,2})(?::(\d\d))?)?\)"
@@ -55,10 +62,12 @@ def read_notes(extent: Extent, name: str, comment: str) -> Notes:
 
 
 def with_start(notes: Notes, start: str) -> Notes:
-    """The user knows better; ValueError unless it is a time in ISO 8601."""
+    """The user knows better; ValueError unless it is a time in ISO 8601, from 1970 to 2099."""
     if not start:
         return notes
-    stamp = datetime.fromisoformat(start.replace("Z", "+00:00"))
+    stamp = _parsed(start)
+    if stamp is None:
+        raise ValueError(f"{start!r} is no time")
     return replace(notes, start=_iso(stamp), start_from="option")
 
 
@@ -76,13 +85,20 @@ def _filled(notes: Notes, others: Notes) -> Notes:
 
 def _wav_texts(extent: Extent) -> Iterator[tuple[str, str]]:
     """The GUANO chunk and the comment of a RIFF file."""
-    place = 12
+    place, sound_bytes = 12, 0
     head = extent.at(0, 12)
     if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
         return
     while place + 8 <= extent.size:
         chunk = extent.at(place, 8)
         kind, length = chunk[:4], int.from_bytes(chunk[4:], "little")
+        if kind == b"ds64":
+            sound_bytes = int.from_bytes(extent.at(place + 16, 8), "little")
+        if kind == b"data" and length == _ALL_ONES:
+            length = sound_bytes
+        if not all(32 <= one < 127 for one in kind) or (kind == b"data" and not length):
+            # What follows is sound: its header was never closed, or lies.
+            return
         if kind in (b"guan", b"LIST") and length <= _LARGEST_CHUNK_BYTES:
             data = extent.at(place + 8, length)
             if kind == b"guan":
@@ -119,13 +135,10 @@ def _of_audiomoth(comment: str) -> Notes:
     notes = Notes()
     if found := _MOTH_TIME.search(comment):
         hour, minute, second, day, month, year = map(int, found.groups()[:6])
-        sign, hours, minutes = found[7], int(found[8] or 0), int(found[9] or 0)
-        offset = timedelta(hours=hours, minutes=minutes) * (-1 if sign == "-" else 1)
+        zone = _zone(found[7] or "+", int(found[8] or 0), int(found[9] or 0))
         start = _valid(year, month, day, hour, minute, second)
         if start is not None:
-            notes = replace(
-                notes, start=_iso(start.replace(tzinfo=timezone(offset))), start_from="comment"
-            )
+            notes = replace(notes, start=_iso(start.replace(tzinfo=zone)), start_from="comment")
     if found := _MOTH_DEVICE.search(comment):
         notes = replace(notes, recorder=found[1])
     if found := _MOTH_GAIN.search(comment):
@@ -138,18 +151,26 @@ def _of_audiomoth(comment: str) -> Notes:
 
 
 def _of_name(name: str) -> Notes:
-    """`20190919_191730.WAV`, `S4A03895_20190522_000000.wav`: the recorder's own time."""
+    """`20190919_191730.WAV`, `S4A03895_20190522_000000.wav`: the recorder's own time. Of several
+    the first: some names end with the time of the last sample."""
     stem = os.path.splitext(os.path.basename(name))[0]
-    for found in reversed(list(_NAME_TIME.finditer(stem))):
+    for found in _NAME_TIME.finditer(stem):
         start = _valid(*map(int, found.groups()))
         if start is None:
             continue
-        zone = _NAME_ZONE.match(stem[found.end() :])
-        if zone is not None:
-            text = zone[1].replace("Z", "+00:00")
-            start = datetime.fromisoformat(f"{start:%Y-%m-%dT%H:%M:%S}{text}")
+        if zone := _NAME_ZONE.match(stem[found.end() :]):
+            sign, hours, minutes = zone[2] or "+", int(zone[3] or 0), int(zone[4] or 0)
+            start = start.replace(tzinfo=_zone(sign, hours, minutes))
         return Notes(start=_iso(start), start_from="name")
     return Notes()
+
+
+def _zone(sign: str, hours: int, minutes: int) -> timezone | None:
+    """None where nobody lives so far from UTC: then it is no zone."""
+    farthest_h = _WEST_H if sign == "-" else _EAST_H
+    if minutes not in _ZONE_MINUTES or hours + minutes / 60 > farthest_h:
+        return None
+    return timezone(timedelta(hours=hours, minutes=minutes) * (-1 if sign == "-" else 1))
 
 
 def _valid(year: int, month: int, day: int, hour: int, minute: int, second: int) -> datetime | None:
@@ -158,14 +179,15 @@ def _valid(year: int, month: int, day: int, hour: int, minute: int, second: int)
         time = datetime(year, month, day, hour, minute, second)
     except ValueError:
         return None
-    return time if 1970 <= year < 2100 else None
+    return time if year in _YEARS else None
 
 
 def _parsed(text: str) -> datetime | None:
     try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00"))
+        time = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         return None
+    return time if time.year in _YEARS else None
 
 
 def _number(text: str | None) -> float | None:

@@ -6,6 +6,7 @@ share, only the stretch is fetched that is needed: the rest of the file is a hol
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -23,8 +24,17 @@ _EDGE_BYTES = 1 << 20
 _BLOCK_BYTES = 8 << 20
 """Asked of another machine at once."""
 _HASHED_BYTES = 1 << 18
+_STAMPS = (
+    *("ETag", "etag", "LastModified", "Last-Modified", "last_modified", "mtime", "modify"),
+    *("modified", "updated", "created", "md5", "md5Hash", "content_md5", "generation"),
+)
+"""What fsspec's systems call the time of a file's last change, or a hash of it."""
 _PLAIN_SUFFIXES = (".wav", ".wave", ".rf64")
 """Where the bytes of a second lie is known without reading what is before them."""
+
+
+class BadSectorError(AudioFileError):
+    """A disk or card that fails; what is read before that is good."""
 
 
 def is_url(text: str) -> bool:
@@ -39,7 +49,8 @@ def find_remote(url: str) -> list[Found]:
     """
     system, root = _system(url)
     try:
-        if system.isfile(root):
+        # Of an address on the web nobody knows whether it is a folder: any answers.
+        if is_wanted(root) and system.isfile(root):
             entries = {root: system.info(root)}
             root = str(PurePosixPath(root).parent)
         else:
@@ -57,7 +68,7 @@ def find_remote(url: str) -> list[Found]:
                     one,
                     name=name,
                     url=system.unstrip_protocol(path),
-                    stamp=_stamp(info),
+                    stamp=_stamp(info := _known(system, path, info)),
                     size_bytes=int(info.get("size") or 0),
                 )
             )
@@ -95,13 +106,21 @@ def at_hand(found: Found, *, span: tuple[float, float] | None = None) -> Iterato
 
 
 def sha256_of(found: Found) -> str:
-    """Of the whole file, wherever it is; AudioFileError when it cannot be read."""
+    """Of the whole file, wherever it is.
+
+    AudioFileError when it has vanished, BadSectorError when it cannot be read to its end.
+    """
     digest = hashlib.sha256()
     try:
         with _opened(found) as stream:
             while block := stream.read(_HASHED_BYTES):
                 digest.update(block)
     except Exception as error:
+        # Each of fsspec's systems has errors of its own.
+        if isinstance(error, OSError) and error.errno == errno.EIO and not found.url:
+            raise BadSectorError(
+                f"a part of the file cannot be read ({error.strerror}): its disk or card fails"
+            ) from error
         raise AudioFileError(f"vanished while it was analysed ({_one_line(error)})") from error
     return digest.hexdigest()
 
@@ -139,10 +158,18 @@ def _system(url: str) -> tuple[Any, str]:
     return system, path
 
 
+def _known(system: Any, path: str, info: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a file, where a list of its folder says too little of it."""
+    if info.get("size") is not None and _stamp(info):
+        return info
+    more: dict[str, Any] = system.info(path)
+    return more
+
+
 def _stamp(info: dict[str, Any]) -> str:
-    """What changes when the file does."""
-    words = [info.get(key) for key in ("size", "ETag", "etag", "LastModified", "mtime", "md5")]
-    return "|".join(str(word) for word in words if word is not None)
+    """What changes when the file does; "" where nothing is known to."""
+    words = [str(info[key]) for key in _STAMPS if info.get(key) is not None]
+    return "|".join([str(info.get("size")), *words]) if words else ""
 
 
 def _one_line(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from recorder.errors import AudioFileError
 from recorder.sound.audiofile import AudioFile
 from recorder.sound.source import Event, Lost, Opened, Sound
 
@@ -58,6 +59,8 @@ class Replay:
         block = None if self._ended else next(self._blocks, None)
         if block is None:
             self._ended = True
+            if not self._frames:
+                raise AudioFileError(f"{self._path}: {self._file.damage or 'it holds no samples'}")
             return Lost(self.remark, final=True)
         self._frames += len(block)
         end_ns = self._frames * 1_000_000_000 // rate_hz

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import sys
@@ -15,7 +14,8 @@ from pathlib import Path
 from recorder.detect.bundle import DEFAULT_BUNDLE
 from recorder.detect.models import Model, load_model, precision_of, read_model
 from recorder.errors import AudioFileError, ModelError, UsageError
-from recorder.keep.formats import make_writable
+from recorder.keep.alone import alone_in
+from recorder.keep.formats import RUN, make_writable
 from recorder.keep.kept_files import remove_unfinished
 from recorder.keep.recording import recover_recordings
 from recorder.keep.station_log import StationLog
@@ -38,8 +38,13 @@ def run_listen(options: ListenOptions, *, quiet: bool, as_json: bool) -> None:
     """
     options.check()
     make_writable(options.out)
+    if (options.out / RUN).exists():
+        raise UsageError(
+            f"--out {options.out} holds the results of a scan, into which a station would write: "
+            "choose another folder"
+        )
     stop = threading.Event()
-    with _signals(stop), _alone(options.out):
+    with _signals(stop), alone_in(options.out):
         model = _model(options)
         expects = _expected(options, model)
         view = _view(quiet=quiet, as_json=as_json)
@@ -65,24 +70,6 @@ def run_listen(options: ListenOptions, *, quiet: bool, as_json: bool) -> None:
         finally:
             view.close()
             log.close()
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """One instance per folder; UsageError for the second."""
-    with (out / ".lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.seek(0)
-            raise UsageError(
-                f"--out {out} is in use by another birdrec (process {lock.read().strip()}): stop "
-                "it, or choose another folder"
-            ) from error
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
 
 
 def _model(options: ListenOptions) -> Model | None:

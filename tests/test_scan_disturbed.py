@@ -1,0 +1,244 @@
+"""A scan among other programs and on disks that fail: each recording pays for itself alone."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import Birdrec, MakeSound, ReadCsv, ReadLines
+
+from recorder import onefile
+from recorder.crew.tasks import Settings, _loaded
+from recorder.detect.bundle import DEFAULT_BUNDLE
+from recorder.errors import UsageError
+from recorder.keep.alone import alone_in
+from recorder.keep.formats import DetectionRow
+from recorder.keep.result import DoneFiles
+from recorder.onefile import FileScanner
+from recorder.sound import audiofile, remote
+from recorder.sound.extent import Extent
+from recorder.sound.finder import Found
+from recorder.ui import Tally
+
+FAILING = OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def _scanner() -> FileScanner:
+    return _loaded(Settings(DEFAULT_BUNDLE, None, "auto", ""))[1]
+
+
+def _wav(path: Path, birdlike: MakeSound, seconds: float = 6.0) -> Found:
+    soundfile.write(path, birdlike(seconds), 32_000)
+    return Found(path, path.name)
+
+
+def test_a_disk_that_cannot_be_read_is_that_recordings_trouble(
+    birdlike: MakeSound, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = _wav(tmp_path / "a.wav", birdlike)
+
+    def failing(*_: object) -> bytes:
+        raise FAILING
+
+    monkeypatch.setattr(Extent, "at", failing)
+    row = _scanner().scan(found).manifest
+    assert (row.status, row.reason) == ("failed", "cannot be read (Input/output error)")
+
+
+def test_a_bad_sector_that_only_the_hash_meets_costs_no_sound(
+    birdlike: MakeSound, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = _wav(tmp_path / "a.wav", birdlike)
+
+    def failing(_: Found) -> object:
+        raise FAILING
+
+    monkeypatch.setattr(remote, "_opened", failing)
+    result = _scanner().scan(found)
+    row = result.manifest
+    assert (row.status, row.seconds_analysed, row.sha256) == ("partial", 6.0, "")
+    assert "cannot be read (Input/output error): its disk or card fails" in row.reason
+    assert len(result.chunks) == 2
+
+
+def test_a_fault_of_ours_is_named_and_stops_no_other(
+    birdlike: MakeSound, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = _wav(tmp_path / "a.wav", birdlike)
+
+    def wrong(*_: object, **__: object) -> object:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(onefile, "file_result", wrong)
+    row = _scanner().scan(found).manifest
+    assert row.status == "failed"
+    assert "a fault of birdrec itself" in row.reason
+    assert "ZeroDivisionError: a fault" in row.reason
+
+
+def test_what_is_written_to_while_it_is_read_is_not_whole(
+    birdlike: MakeSound, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same size, but other sound."""
+    found = _wav(tmp_path / "a.wav", birdlike)
+    plain = audiofile.AudioFile._clean
+
+    def meddled(self: audiofile.AudioFile, block: np.ndarray) -> np.ndarray:
+        with found.path.open("r+b") as stream:
+            stream.seek(60)
+            stream.write(b"other")
+        return plain(self, block)
+
+    monkeypatch.setattr(audiofile.AudioFile, "_clean", meddled)
+    row = _scanner().scan(found).manifest
+    assert row.status == "partial"
+    assert "it was written to while it was analysed" in row.reason
+
+
+def test_two_scans_do_not_write_to_one_folder(
+    birdrec: Birdrec, birdlike: MakeSound, tmp_path: Path
+) -> None:
+    _wav(tmp_path / "a.wav", birdlike)
+    out = tmp_path / "out"
+    (out / ".done").mkdir(parents=True)
+    with alone_in(out, ".done"):
+        done = birdrec("scan", tmp_path / "a.wav", "--out", out)
+    assert done.returncode == 2
+    assert f"in use by another birdrec (process {os.getpid()})" in done.stderr
+    assert not (out / "detections.csv").exists()
+    assert birdrec("scan", tmp_path / "a.wav", "--out", out).returncode == 0
+
+
+def test_a_disk_without_locks_lets_everybody_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "not supported")
+
+    with alone_in(tmp_path), pytest.raises(UsageError), alone_in(tmp_path):
+        pass
+    monkeypatch.setattr("fcntl.flock", unknown)
+    with alone_in(tmp_path), alone_in(tmp_path):
+        pass
+
+
+def test_nobody_reads_on(birdlike: MakeSound, tmp_path: Path, read_lines: ReadLines) -> None:
+    """`birdrec scan folder | head -1`: the folder is scanned all the same."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in "abc":
+        _wav(folder / f"{name}.wav", birdlike)
+    command = [sys.executable, "-m", "recorder.cli", "scan", str(folder), "--out", "out"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        command, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert "Traceback" not in done.stderr
+    rows = read_lines(tmp_path / "out" / "manifest.jsonl")
+    assert [row["status"] for row in rows] == ["analysed"] * 3
+
+
+def test_a_name_that_the_terminal_cannot_show_is_shown_by_its_codes(
+    birdlike: MakeSound, tmp_path: Path
+) -> None:
+    _wav(tmp_path / "鳥.wav", birdlike)
+    command = [sys.executable, "-m", "recorder.cli", "scan", str(tmp_path / "鳥.wav")]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "out")],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "\\u9ce5.wav" in done.stdout
+
+
+def test_a_carriage_return_in_a_name_stays_in_its_cell(
+    birdrec: Birdrec, birdlike: MakeSound, read_csv: ReadCsv, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    _wav(folder / "rec\rone.wav", birdlike)
+    done = birdrec("scan", folder, "--out", tmp_path / "out", "--threshold", "0.02")
+    assert done.returncode == 0, done.stderr
+    for name in ("detections.csv", "chunks.csv", "events.csv"):
+        content = (tmp_path / "out" / name).read_bytes()
+        assert b'"rec\rone.wav"' in content
+        assert b"\r\n" not in content
+        assert {row["file"] for row in read_csv(tmp_path / "out" / name)} == {"rec\rone.wav"}
+
+
+def _files(out: Path) -> dict[str, bytes]:
+    return {one.name: one.read_bytes() for one in out.iterdir() if one.is_file()}
+
+
+def test_an_empty_folder_takes_nothing_from_an_earlier_scan(
+    birdrec: Birdrec, birdlike: MakeSound, tmp_path: Path
+) -> None:
+    """The card is not there today."""
+    folder, out = tmp_path / "card", tmp_path / "out"
+    folder.mkdir()
+    _wav(folder / "a.wav", birdlike)
+    assert birdrec("scan", folder, "--out", out).returncode == 0
+    before = _files(out)
+    (folder / "a.wav").unlink()
+    assert birdrec("scan", folder, "--out", out).returncode == 6
+    assert _files(out) == before
+
+
+def test_the_record_says_what_belongs_to_it_and_whether_it_is_complete(
+    birdrec: Birdrec, birdlike: MakeSound, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    _wav(folder / "b.wav", birdlike)
+    (folder / "a.wav").write_bytes(b"no sound" * 9)
+    command = ("scan", folder, "--out", out)
+    assert birdrec(*command, "--formats", "csv,jsonl", "--scores").returncode == 1
+    run = json.loads((out / "run.json").read_text())
+    assert (run["complete"], run["formats"]) == (True, ["csv", "jsonl", "scores"])
+    assert (out / "detections.jsonl").exists()
+    assert birdrec(*command, "--strict").returncode == 1
+    run = json.loads((out / "run.json").read_text())
+    assert (run["complete"], run["formats"]) == (False, ["csv"])
+    # Of the earlier run, whose thresholds may have been others.
+    assert not (out / "detections.jsonl").exists()
+
+
+def test_species_are_counted_by_files_without_keeping_their_names() -> None:
+    tally = Tally()
+    for file in ("a.wav", "a.wav", "b.wav"):
+        tally.add([DetectionRow(file, 0.0, 5.0, "wren", "W. w.", "Wren", 0.5, 0.1)])
+    (line,) = tally.lines()
+    assert (line.chunks, line.files) == (3, 2)
+    assert not [value for value in vars(tally).values() if isinstance(value, set)]
+
+
+def test_what_was_kept_is_cleared_away_without_looking_through_the_others(tmp_path: Path) -> None:
+    """Beside a million others a look would take a second, after each recording."""
+    done = DoneFiles(tmp_path, "settings")
+    part = done.part("1|2", "a.wav")
+    others = [tmp_path / f"{number}.jsonl" for number in range(20_000)]
+    for other in others:
+        other.touch()
+    pieces = part.with_suffix(".pieces")
+    pieces.mkdir()
+    (pieces / "0-24.npy").touch()
+    part.touch()
+    opened: list[object] = []
+    sys.addaudithook(lambda event, _: opened.append(event) if event == "os.scandir" else None)
+    done.clear(part)
+    listed = len(opened)
+    assert not part.exists()
+    assert not pieces.exists()
+    assert listed <= 2, "the folder of the pieces alone"
