@@ -184,7 +184,12 @@ def bench(
         raise UsageError(f"--runs {runs}: at least 1 is needed")
     report = run_bench(bundles, runs)
     if out is not None:
-        write_json(out, report)
+        try:
+            write_json(out, report)
+        except OSError as error:
+            raise UsageError(
+                f"--out {out} cannot be written ({error.strerror or error}): choose another file"
+            ) from error
     typer.echo(json.dumps(report, indent=1) if as_json else table(report))
 
 

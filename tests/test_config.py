@@ -139,7 +139,7 @@ def test_every_key_is_documented_where_it_stands(key: Key) -> None:
         ("keep = 3", "keep = 3: use a table, [keep]"),
         ("[keep]\naudio = 'some'", 'keep.audio = "some": use "none" or "clips" or "all"'),
         ("[keep]\naudio = true", "keep.audio = true: use"),
-        ("[keep]\ndays = '3'", 'keep.days = "3": use 0 or more'),
+        ("[keep]\ndays = '3'", 'keep.days = "3": use 0 or more, without quotes'),
         ("[keep]\ndays = nan", "keep.days = nan: use 0 or more"),
         ("[keep]\ndays = inf", "keep.days = inf: use 0 or more"),
         ("[analysis]\nthreshold = 1.0", "analysis.threshold = 1.0: use 0, or a number below 1"),

@@ -112,7 +112,7 @@ def test_a_head_of_one_block_starts_from_the_first_of_two(bundle: Path, tmp_path
     back = bundle_checkpoint(made.path).net.state_dict()
     torch.testing.assert_close(back[name], weights[name])
     more = replace(config, attention_blocks=2, init_from=str(made.path))
-    with pytest.raises(ConfigError, match="cannot be the start .*set attention_blocks = 1 in"):
+    with pytest.raises(ConfigError, match=r"cannot be the start .*set attention_blocks = 1 in"):
         fit(more, lab / "toy.toml", tmp_path / "more")
 
 

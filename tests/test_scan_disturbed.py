@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ from recorder.onefile import FileScanner
 from recorder.sound import audiofile, remote
 from recorder.sound.extent import Extent
 from recorder.sound.finder import Found
+from recorder.sound.patched import PatchedFile
 from recorder.ui import Tally
 
 FAILING = OSError(errno.EIO, os.strerror(errno.EIO))
@@ -242,3 +244,80 @@ def test_what_was_kept_is_cleared_away_without_looking_through_the_others(tmp_pa
     assert not part.exists()
     assert not pieces.exists()
     assert listed <= 2, "the folder of the pieces alone"
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace makes the disk fail")
+def test_a_bad_sector_costs_its_own_sound_alone(birdlike: MakeSound, tmp_path: Path) -> None:
+    """Reading fails from the sixtieth time on, for ever; page by page three pages alone do."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, birdlike(60.0), 32_000)
+    inject = ["-e", "trace=read,pread64", "-e", "inject=read:error=EIO:when=60+"]
+    strace = ["strace", "-f", "-qq", "-o", "trace.txt", "-P", str(path), *inject]
+    strace += ["-e", "inject=pread64:error=EIO:when=40..42"]
+    scan = [sys.executable, "-m", "recorder.cli", "scan", str(path), "--out", "out", "--quiet"]
+    done = subprocess.run(
+        [*strace, *scan], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    if "ptrace" in done.stderr:
+        pytest.skip("this machine lets nobody trace")
+    assert done.returncode == 0, done.stderr
+    (row,) = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").open()]
+    assert row["status"] == "partial"
+    assert "bytes cannot be read (its disk or card fails)" in row["reason"]
+    assert 59.0 < row["seconds_analysed"] < row["seconds_in_file"] == 60.0
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_U8"])
+def test_what_lies_behind_a_bad_sector_is_where_it_was(
+    birdlike: MakeSound, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subtype: str
+) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, birdlike(20.0), 32_000, subtype=subtype)
+    whole, _ = soundfile.read(path, dtype="float32")
+    plain_at, plain_read = Extent.at, audiofile.Forwards.read
+    reads: list[int] = []
+
+    def at(self: Extent, place: int, count: int) -> bytes:
+        if place < 400_000 and place + count > 390_000:
+            raise FAILING
+        return plain_at(self, place, count)
+
+    def read(self: audiofile.Forwards, *args: object, **named: object) -> object:
+        reads.append(1)
+        if len(reads) == 3:
+            raise soundfile.SoundFileRuntimeError("System error")
+        return plain_read(self, *args, **named)
+
+    monkeypatch.setattr(Extent, "at", at)
+    monkeypatch.setattr(audiofile.Forwards, "read", read)
+    with audiofile.AudioFile(path) as sound:
+        heard = np.concatenate(list(sound.blocks(32_000)))
+    assert sound.frames_read == len(heard) == len(whole)
+    lost = np.flatnonzero(heard != whole)
+    bytes_each = 2 if subtype == "PCM_16" else 1
+    assert lost[0] * bytes_each > 380_000
+    assert lost[-1] * bytes_each < 410_000
+    assert not heard[lost].any()
+    assert sound.damage is not None
+    assert "cannot be read (its disk or card fails)" in sound.damage
+    assert 0 < sound.frames_bridged * bytes_each <= 5 * 4096
+
+
+def test_a_card_that_has_died_is_not_asked_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(bytes(16 << 20))
+    asked: list[int] = []
+
+    def dead(_self: Extent, place: int, _count: int) -> bytes:
+        asked.append(place)
+        raise FAILING
+
+    with (tmp_path / "a").open("rb") as stream:
+        file = PatchedFile(Extent.whole(stream.fileno()), [(0, 16 << 20)])
+        monkeypatch.setattr(Extent, "at", dead)
+        with pytest.raises(OSError, match="Input/output"):
+            file.read(10)
+        file.silence = b"\0"
+        assert len(file.read(16 << 20) or b"") == 4 << 20
+    assert len(asked) < 1100

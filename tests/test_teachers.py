@@ -97,3 +97,8 @@ def test_who_cannot_teach_is_refused(lab: Path, tmp_path: Path) -> None:
     path.write_text('name = "a"\ndataset = "b"\nmodel = "classifier"\nteachers = ["c.pt"]\n')
     with pytest.raises(ConfigError, match="only a segmenter can learn from them"):
         read_config(path)
+
+
+def test_a_teacher_of_other_birds_is_refused(lab: Path) -> None:
+    with pytest.raises(ConfigError, match=r"toy cannot teach: it knows toy_trill.* none of"):
+        Teachers(read_teachers(_paths(lab), MelConfig()), ["owl", "wren"], CPU)

@@ -45,6 +45,11 @@ class Teachers:
             theirs = teacher.content["labels"]
             # Another seed imagines other birds under the same names.
             shared = [label for label in labels if label in theirs and not is_imagined(label)]
+            if not shared:
+                raise ConfigError(
+                    f"{teacher.name} cannot teach: it knows {', '.join(theirs[:5])} ..., none of "
+                    f"the classes here ({', '.join(labels[:5])} ...)"
+                )
             ours = torch.tensor([labels.index(label) for label in shared], device=device)
             self._columns.append((ours, torch.tensor([theirs.index(label) for label in shared])))
             net = teacher.net.to(device).requires_grad_(False)

@@ -43,7 +43,8 @@ class Key:
                 return found
         except ConfigError as error:
             raise ConfigError(f"{said}{error}") from error
-        raise ConfigError(f"{said}use {self.allowed}")
+        quoted = isinstance(value, str) and not isinstance(self.default, (str, list))
+        raise ConfigError(f"{said}use {self.allowed}{', without quotes' * quoted}")
 
 
 def shown(value: object) -> str:

@@ -20,6 +20,7 @@ from recorder.sound.flac_frames import FLAC_BEGINS, FlacFrames
 from recorder.sound.mp3_frames import mp3_frames
 from recorder.sound.notes import Notes, read_notes
 from recorder.sound.opening import opened
+from recorder.sound.patched import PatchedFile
 from recorder.sound.resample import StreamResampler
 
 AUDIO_SUFFIXES = frozenset(
@@ -88,6 +89,9 @@ class AudioFile:
         self._sound, self._extent, self._ogg = found.decoder, found.extent, found.ogg
         mend = found.mend
         self._stretch = 0
+        self._mend_file = None if mend is None else mend.file
+        self._around: PatchedFile | None = None
+        """What reads around bad sectors, once there are some."""
         self.sample_rate_hz: int = self._sound.samplerate
         self.channels: int = self._sound.channels
         frames = self._sound.frames
@@ -179,7 +183,7 @@ class AudioFile:
             try:
                 piece = self._sound.read(self._step(), dtype="float32", always_2d=True)
             except (soundfile.SoundFileError, RuntimeError) as error:
-                if (yield from self._bridged()):
+                if self._past_bad_sectors() or (yield from self._bridged()):
                     continue
                 self._damaged(f"decoding stopped ({one_line(error)})")
                 break
@@ -189,6 +193,7 @@ class AudioFile:
                 break
             self.frames_read += len(piece)
             yield self._clean(piece)
+        self._count_bad_sectors()
         if self._holes:
             self._damaged(bridged(self._holes))
         elif self._sound.format == "FLAC" and not self._first_damage:
@@ -204,6 +209,33 @@ class AudioFile:
                     f"; if some are missing before its end, times are up to {missing_s:.2f} s early"
                 )
             self._damaged(short)
+
+    def _past_bad_sectors(self) -> bool:
+        """Read on behind what a disk or card cannot read, with silence in its place; False where
+        that is not what is wrong, or the format has no place for it."""
+        if not self._plain or self._around is not None:
+            return False
+        around = self._mend_file or PatchedFile(self._extent, [(0, self._extent.size)])
+        around.silence = b"\x80" if self._sound.subtype == "PCM_U8" else b"\0"
+        around.seek(0)
+        try:
+            decoder = Forwards(around, closefd=False)
+            decoder.seek(self.frames_read)
+        except (soundfile.SoundFileError, RuntimeError, OSError):
+            return False
+        self._sound, self._around = decoder, around
+        return True
+
+    def _count_bad_sectors(self) -> None:
+        if self._around is None or not self._around.bad_bytes:
+            return
+        share = self._around.bad_bytes / max(1, self._extent.size)
+        frames = min(self.frames_read, round(share * max(self.frames or 0, self.frames_read)))
+        self.frames_bridged += frames
+        self._damaged(
+            f"{self._around.bad_bytes} bytes cannot be read (its disk or card fails), some "
+            f"{frames / self.sample_rate_hz:.3g} s: silence in their place"
+        )
 
     def _behind_the_end(self) -> None:
         """A decoder stops after the last sample that the header speaks of, whatever follows."""

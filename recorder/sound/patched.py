@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from bisect import bisect_right
@@ -9,6 +10,9 @@ from collections.abc import Sequence
 
 from recorder.sound.extent import Extent
 
+_PAGE_BYTES = 4096
+_GIVE_UP_BYTES = 4 << 20
+"""A card of which more cannot be read is not asked any longer: each answer may take seconds."""
 Part = bytes | tuple[int, int]
 """Bytes of one's own, or a stretch (first byte, one past the last) of the extent."""
 
@@ -24,6 +28,10 @@ class PatchedFile(io.RawIOBase):
             length = len(part) if isinstance(part, bytes) else part[1] - part[0]
             self._starts.append(self._starts[-1] + length)
         self._place = 0
+        self.silence: bytes | None = None
+        """A byte in the place of what a disk cannot read; None: its error goes on up."""
+        self.bad_bytes = 0
+        """So many had to be replaced."""
 
     def readable(self) -> bool:
         return True
@@ -56,4 +64,28 @@ class PatchedFile(io.RawIOBase):
     def _bytes(self, part: Part, offset: int, count: int) -> bytes:
         if isinstance(part, bytes):
             return part[offset : offset + count]
-        return self._extent.at(part[0] + offset, count)
+        try:
+            return self._extent.at(part[0] + offset, count)
+        except OSError as error:
+            if error.errno != errno.EIO or self.silence is None:
+                raise
+        return self._around_bad_pages(part[0] + offset, count)
+
+    def _around_bad_pages(self, first: int, count: int) -> bytes:
+        """Page by page: the pages before and behind a bad one can be read."""
+        found = b""
+        while len(found) < count and self.bad_bytes < _GIVE_UP_BYTES:
+            place = first + len(found)
+            wanted = min(_PAGE_BYTES - place % _PAGE_BYTES, count - len(found))
+            try:
+                page = self._extent.at(place, wanted)
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                assert self.silence is not None
+                page = self.silence * wanted
+                self.bad_bytes += wanted
+            if not page:
+                break
+            found += page
+        return found
