@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +15,10 @@ from conftest import MakeSound
 from numpy.typing import NDArray
 
 from recorder.crew.pieces import Piece, analyse_piece, plan
+from recorder.crew.shared_file import SharedFile
+from recorder.crew.tasks import Settings
 from recorder.detect.bundle import DEFAULT_BUNDLE, Bundle
+from recorder.detect.decide import thresholds
 from recorder.detect.models import Model, load_model, read_model
 from recorder.file_rows import packed
 from recorder.sound.audiofile import AudioFile
@@ -134,3 +140,56 @@ def test_a_piece_with_anything_to_account_for_is_none(
     cut.write_bytes(data[: len(data) * 3 // 4])
     assert analyse_piece(model, cut, Piece(0, 1)) is not None
     assert analyse_piece(model, cut, Piece(1, None)) is None
+
+
+class _Done:
+    """Work that was done at once."""
+
+    def __init__(self, result: object) -> None:
+        self._result = result
+
+    def result(self) -> object:
+        return self._result
+
+
+class _Alone:
+    """A crew of this process; `after` is called behind each task."""
+
+    here = True
+    workers = 2
+
+    def __init__(self, after: Callable[[], None]) -> None:
+        self._after = after
+        self.asked: list[str] = []
+
+    def submit(self, task: Callable[..., object], settings: Settings, *args: object) -> _Done:
+        self.asked.append(task.__name__)
+        done = _Done(task(settings, *args))
+        self._after()
+        return done
+
+    def trusted(self, _result: object) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_pieces_of_a_recording_that_changes_meanwhile_are_not_joined(
+    bundle: Bundle, birdlike: MakeSound, tmp_path: Path, grows: bool
+) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.tile(birdlike(60.0, 8_000), 52), 8_000)
+    crew = _Alone(lambda: os.utime(path, ns=(0, len(crew.asked))) if grows else None)
+    settings = Settings(bundle.path, None, "auto", "")
+    shared = SharedFile(
+        crew,
+        settings,
+        Found(path, "a.wav"),
+        bundle=bundle,
+        thresholds=thresholds(bundle, None),
+        part=None,
+    )
+    result = shared.result(lambda _: None)
+    pieces = ["piece"] * (len(crew.asked) - 1 - grows)
+    assert crew.asked == [*pieces, "digest", *["whole"] * grows]
+    assert result.manifest.seconds_analysed == 52 * 60.0
+    assert result.manifest.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()

@@ -155,3 +155,17 @@ def test_an_address_is_scanned_like_a_folder(
     two = birdrec("scan", url, recordings, "--out", there)
     assert two.returncode == 2
     assert "scanned alone" in two.stderr
+
+
+def test_notes_of_megabytes_behind_the_sound_do_not_make_a_recording_longer(
+    bundle: Bundle, memory: object, birdlike: MakeSound, tmp_path: Path
+) -> None:
+    """Its beginning and end are fetched, and where its sound ends is not: it is read whole."""
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.tile(birdlike(60.0, 8_000, seed=2), 52), 8_000)
+    with path.open("ab") as stream:
+        stream.write(b"JUNK" + (6_000_000).to_bytes(4, "little") + bytes(6_000_000))
+    assert plan(Found(path, path.name), bundle, workers=2)
+    put(memory, tmp_path)
+    (there,) = find_remote("memory://wood")
+    assert plan(there, bundle, workers=2) == []
