@@ -78,3 +78,25 @@ def test_what_has_no_mean_is_refused(lab: Path, tmp_path: Path) -> None:
         write_soup([net(lab, "first"), classifier], tmp_path / "no.pt")
     with pytest.raises(UsageError, match=r"the mean cannot be written to .*there is none yet"):
         write_soup([net(lab, "first"), net(lab, "narrow")], tmp_path / "nowhere" / "no.pt")
+
+
+def test_nets_that_were_begun_apart_are_said(lab: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    write_soup([net(lab, "flat"), net(lab, "first")], tmp_path / "mean.pt", say=said.append)
+    assert not said
+    apart = fit(replace(TINY, seed=7), lab / "toy.toml", lab / "apart")
+    write_soup([net(lab, "first"), apart], tmp_path / "mean.pt", say=said.append)
+    assert len(said) == 1
+    assert "knows nothing" in said[0]
+
+
+def test_the_mean_is_written_over_none_of_its_nets_and_no_other_file(
+    lab: Path, tmp_path: Path
+) -> None:
+    paths = [net(lab, "flat"), net(lab, "first")]
+    with pytest.raises(UsageError, match="is one of the nets"):
+        write_soup(paths, paths[1])
+    (tmp_path / "a.wav").write_bytes(b"RIFF of somebody")
+    with pytest.raises(UsageError, match="holds something else"):
+        write_soup(paths, tmp_path / "a.wav")
+    assert (tmp_path / "a.wav").read_bytes() == b"RIFF of somebody"

@@ -82,7 +82,7 @@ def average(
     """
     from train.soup import write_soup
 
-    typer.echo(write_soup(nets, out))
+    typer.echo(write_soup(nets, out, say=lambda line: typer.echo(line, err=True)))
 
 
 @app.command(epilog="Example: birdrec train pseudo-label run*/best.pt --dataset DATA --out pseudo")

@@ -7,7 +7,7 @@ mean of nets that were begun apart is no net. Not in the paper.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -16,16 +16,18 @@ from recorder.detect.mel import MelConfig
 from recorder.errors import UsageError
 from recorder.keep.formats import refuse_other
 from train.ancestors import ancestors_of, read_net, start_from
-from train.checkpoint import write_content
+from train.checkpoint import Checkpoint, write_content
 from train.nets import rebuilt
 
 
-def write_soup(paths: Sequence[Path], out: Path) -> Path:
+def write_soup(
+    paths: Sequence[Path], out: Path, *, say: Callable[[str], None] = lambda _: None
+) -> Path:
     """Write the mean of the averaged weights of the nets in `paths` as a checkpoint.
 
     The first must be a checkpoint: its classes and its blocks of attention are those of the mean,
-    and of the others what they have of them. Nothing has judged it, and no training goes on from
-    it but by `--init`. UsageError when there are fewer than two, or it cannot be written;
+    and of the others what they have of them. `say` is told of nets that seem to have been begun
+    apart. Nothing has judged the mean, and no training goes on from it but by `--init`. UsageError when there are fewer than two, or it cannot be written;
     ConfigError when they are of different kinds.
     """
     if len(paths) < 2:
@@ -37,6 +39,13 @@ def write_soup(paths: Sequence[Path], out: Path) -> Path:
         raise UsageError(f"{paths[0]} is a bundle: name a checkpoint first, whose classes stay")
     first, *others = (read_net(path) for path in paths)
     labels = first.content["labels"]
+    line = _line_of(first)
+    for other, path in zip(others, paths[1:], strict=True):
+        if not line & _line_of(other):
+            say(
+                f"{path} and {paths[0]} do not come from one another (--init), as far as they say: "
+                "the mean of nets that were begun apart knows nothing"
+            )
     each = [first.net.state_dict()]
     for other, path in zip(others, paths[1:], strict=True):
         net = rebuilt(first.content, MelConfig(n_fft=first.mel.n_fft))
@@ -57,3 +66,8 @@ def write_soup(paths: Sequence[Path], out: Path) -> Path:
     content.pop("optimizer", None)
     write_content(out, content, "the mean")
     return out
+
+
+def _line_of(net: Checkpoint) -> set[str]:
+    """The names of a net and of all that it comes from."""
+    return {one["name"] for one in ancestors_of([net])}
