@@ -27,7 +27,8 @@ def write_soup(
 
     The first must be a checkpoint: its classes and its blocks of attention are those of the mean,
     and of the others what they have of them. `say` is told of nets that seem to have been begun
-    apart. Nothing has judged the mean, and no training goes on from it but by `--init`. UsageError when there are fewer than two, or it cannot be written;
+    apart. Nothing has judged the mean, and no training goes on from it but by `--init`. UsageError
+    when there are fewer than two, or it cannot be written;
     ConfigError when they are of different kinds.
     """
     if len(paths) < 2:
