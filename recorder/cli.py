@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 import traceback
 from importlib.metadata import EntryPoint, entry_points
@@ -218,19 +217,16 @@ def main() -> NoReturn:
             raise
         print(f"birdrec: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except ModuleNotFoundError as error:
-        if "--debug" in sys.argv or _named() not in _PLUGIN_HELP:
+    except Exception as error:
+        if "--debug" in sys.argv:
             raise
-        print(
-            f"birdrec: `birdrec {_named()}` needs {error.name}, which is not installed: "
-            "pip install 'birdrec[train]'",
-            file=sys.stderr,
-        )
-        sys.exit(UsageError.exit_code)
-    except BrokenPipeError:
-        # Whoever read the output has gone (`| head`): nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except Exception:
+        if isinstance(error, ModuleNotFoundError) and _named() in _PLUGIN_HELP:
+            print(
+                f"birdrec: `birdrec {_named()}` needs {error.name}, which is not installed: "
+                "pip install 'birdrec[train]'",
+                file=sys.stderr,
+            )
+            sys.exit(UsageError.exit_code)
         traceback.print_exc()
         words = "birdrec: this is a fault of birdrec itself: please report it with these lines"
         print(words, file=sys.stderr)

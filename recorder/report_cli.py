@@ -30,6 +30,7 @@ def report(
     from recorder.errors import UsageError
     from recorder.keep.formats import refuse_other, written
     from recorder.report.data import read_report
+    from recorder.report.html import PAGE_BEGINS
     from recorder.report.media import media_of
     from recorder.report.page import page as make_page
 
@@ -39,7 +40,7 @@ def report(
         raise UsageError(f"--voice {voice!r} is unknown: use drop or keep")
     found = read_report(out, recordings=recordings, examples=examples)
     target = page or out / "report.html"
-    refuse_other(target, "--page", (b"<!doctype html>",))
+    refuse_other(target, "--page", (PAGE_BEGINS.lower().encode(),))
     try:
         with written(target) as stream:
             detector = voice_detector() if voice == "drop" else None

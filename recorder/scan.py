@@ -18,7 +18,7 @@ from recorder.detect.decide import thresholds
 from recorder.detect.models import precision_of, read_model
 from recorder.detect.precision import check_precision
 from recorder.errors import EXIT_OK, EXIT_SOME_FAILED, NothingToDoError, UsageError
-from recorder.keep.alone import alone_in
+from recorder.keep.alone import SCAN_NOTE, alone_in
 from recorder.keep.formats import FORMATS, RUN, STATION_TABLES, make_writable, write_json
 from recorder.keep.outputs import ScanOutputs
 from recorder.keep.parquet import parquet_is_there
@@ -122,10 +122,10 @@ def run_scan(options: ScanOptions, *, quiet: bool) -> tuple[dict[str, Any], Tall
         # What an earlier scan has written stays: the card may only be missing.
         raise NothingToDoError(_nothing(options, found))
     make_writable(options.out)
-    _check_out(options, quiet=quiet)
-    with _room(options.out), alone_in(options.out, _DONE):
+    with _room(options.out), alone_in(options.out, SCAN_NOTE):
+        before = _check_out(options, quiet=quiet)
         plan = _work_plan(options, bundle, expects.expectation)
-        tally, counts, interrupted = _write_results(options, plan, found, quiet=quiet)
+        tally, counts, interrupted = _write_results(options, plan, found, before, quiet=quiet)
         run = run_record(plan, counts, time.monotonic() - started)
         run["totals"]["found"] = len(found)
         run["complete"] = run["totals"]["files"] == len(found)
@@ -142,9 +142,15 @@ def run_scan(options: ScanOptions, *, quiet: bool) -> tuple[dict[str, Any], Tall
 
 
 def _write_results(
-    options: ScanOptions, plan: WorkPlan, found: list[Found], *, quiet: bool
+    options: ScanOptions,
+    plan: WorkPlan,
+    found: list[Found],
+    before: frozenset[str],
+    *,
+    quiet: bool,
 ) -> tuple[Tally, Counts, bool]:
-    """Analyse and write; the last value tells whether Ctrl-C ended it before its end."""
+    """Analyse and write; the last value tells whether Ctrl-C ended it before its end. `before` are
+    the formats of an earlier scan there."""
     expectation = plan.settings.expectation
     tally, counts = Tally(), Counts(expectation)
     with ScanOutputs(
@@ -153,6 +159,7 @@ def _write_results(
         labels=[label.label for label in plan.bundle.labels],
         scores=options.scores,
         rejects=expectation is not None,
+        before=before,
     ) as outputs:
         total = float(sum(size_of(one) for one in found))
         with reporter(len(found), total, quiet=quiet) as report:
@@ -196,8 +203,9 @@ def _room(out: Path) -> Iterator[None]:
         ) from error
 
 
-def _check_out(options: ScanOptions, *, quiet: bool) -> None:
-    """UsageError where a station writes; and a word where other results are replaced."""
+def _check_out(options: ScanOptions, *, quiet: bool) -> frozenset[str]:
+    """The formats of an earlier scan there, and a word where other results are replaced;
+    UsageError where a station writes."""
     if (options.out / STATION_TABLES).exists():
         raise UsageError(
             f"--out {options.out} is the folder of a station (birdrec listen), whose journal a "
@@ -207,9 +215,9 @@ def _check_out(options: ScanOptions, *, quiet: bool) -> None:
         before = json.loads((options.out / RUN).read_text(encoding="utf-8"))
         recordings, formats = str(before["recordings"]), list(before.get("formats", []))
     except (OSError, ValueError, KeyError, TypeError):
-        return
+        return frozenset()
     if quiet:
-        return
+        return frozenset(formats)
     if recordings != options.recordings:
         words = f"birdrec: the results of {recordings} in {options.out} are replaced"
         print(printable(words), file=sys.stderr)
@@ -218,6 +226,7 @@ def _check_out(options: ScanOptions, *, quiet: bool) -> None:
         if name in formats and name not in asked:
             words = f"birdrec: {options.out / name} stays as an earlier scan has left it"
             print(printable(words), file=sys.stderr)
+    return frozenset(formats)
 
 
 def _found(options: ScanOptions) -> list[Found]:

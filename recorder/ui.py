@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from recorder.keep.formats import DetectionRow, ManifestRow
 
@@ -33,7 +33,17 @@ class Silent:
         """Errors alone: what could not be analysed."""
         del detections
         if row.status == "failed":
-            print(f"birdrec: {printable(row.path)}: {printable(row.reason)}", file=sys.stderr)
+            _say(f"birdrec: {printable(row.path)}: {printable(row.reason)}", sys.stderr)
+
+
+def _say(line: str, stream: TextIO) -> None:
+    """A line; where nobody reads any more (`| head`) the scan goes on without."""
+    try:
+        print(line, file=stream, flush=True)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 class Lines:
@@ -50,12 +60,7 @@ class Lines:
         self._done += 1
         said = f"{detections} detections" if row.status != "failed" else "not analysed"
         note = f" ({row.status}: {row.reason})" if row.reason else ""
-        line = f"[{self._done}/{self._files}] {printable(row.path)}: {said}{note}"
-        try:
-            print(line, flush=True)
-        except BrokenPipeError:
-            # Nobody reads it any more (`| head`); the scan goes on.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say(f"[{self._done}/{self._files}] {printable(row.path)}: {said}{note}", sys.stdout)
 
 
 class Bar:

@@ -171,7 +171,7 @@ def test_a_model_without_it_gives_no_such_scores(
     command = ("scan", tmp_path / "a.wav", "--model", bundle.path, "--scores")
     assert birdrec(*command, "--out", tmp_path / "o").returncode == 0
     with np.load(tmp_path / "o" / "scores" / "a.wav.npz") as kept:
-        assert sorted(kept) == ["chunk_end_s", "labels", "scores"]
+        assert sorted(kept) == ["chunk_end_s", "labels", "model", "scores"]
 
 
 def test_a_bundle_that_promises_it_and_has_it_not_is_refused(

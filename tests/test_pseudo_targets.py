@@ -12,7 +12,7 @@ from recorder.detect.mel import FRAMES_PER_TOKEN, TOKEN_SAMPLES
 from train.data import Recording
 from train.dataset import Clip
 from train.imagined import LABEL
-from train.pseudo_targets import UNKNOWN, TokenStates, call_token, may_call
+from train.pseudo_targets import UNKNOWN, TokenStates, call_token, found_nowhere, may_call
 
 WREN, JAY, OWL = 0, 1, 2
 
@@ -161,6 +161,7 @@ def test_a_class_that_the_nets_lack_is_neither_a_yes_nor_a_no() -> None:
     states = _placed(recording, [WREN, JAY])
     assert not (states.yes | states.no)[:, JAY].any()
     assert states.no[:, OWL].all()
-    drawn = {call_token(np.random.default_rng(seed), recording, JAY) for seed in range(99)}
-    assert drawn == set(range(8))
+    # Its own clips are cut where something is loud.
+    assert call_token(np.random.default_rng(1), recording, JAY) is None
+    assert found_nowhere(recording, JAY)
     assert may_call(recording, JAY, np.arange(8)).all()

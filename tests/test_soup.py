@@ -97,6 +97,6 @@ def test_the_mean_is_written_over_none_of_its_nets_and_no_other_file(
     with pytest.raises(UsageError, match="is one of the nets"):
         write_soup(paths, paths[1])
     (tmp_path / "a.wav").write_bytes(b"RIFF of somebody")
-    with pytest.raises(UsageError, match="holds something else"):
+    with pytest.raises(UsageError, match="is no mean of nets"):
         write_soup(paths, tmp_path / "a.wav")
     assert (tmp_path / "a.wav").read_bytes() == b"RIFF of somebody"

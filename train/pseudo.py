@@ -33,8 +33,9 @@ class PseudoLabels:
     """LABEL/FILE of those that were read: other files in the folder are older, and not theirs."""
 
     def of(self, clip: Clip, labels: list[str]) -> Bytes | None:
-        """[tokens, classes] in the order of `labels`, UNKNOWN for a class that they do not have;
-        None when there are none of this clip. ConfigError when the file is damaged."""
+        """[tokens, classes] in the order of `labels`, 0 for a class that they do not have (a bird
+        that does not exist); None when there are none of this clip. ConfigError when the file is
+        damaged."""
         path = _path(self.folder, clip)
         if key(clip) not in self.clips:
             return None
@@ -45,7 +46,7 @@ class PseudoLabels:
             raise ConfigError(
                 f"{path} is damaged ({error}): make the pseudo labels again"
             ) from error
-        result = np.full((len(scores), len(labels)), UNKNOWN, np.uint8)
+        result = np.zeros((len(scores), len(labels)), np.uint8)
         both = [label for label in labels if label in self.labels]
         columns = [labels.index(label) for label in both]
         result[:, columns] = scores[:, [self.labels.index(label) for label in both]]

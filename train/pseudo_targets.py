@@ -28,7 +28,8 @@ def found_nowhere(recording: Recording, column: int) -> bool:
     """Whether no pseudo label says where the class in `column` calls."""
     if recording.pseudo is None:
         return True
-    return bool(recording.pseudo[:, column].max(initial=0) < DOUBT * ONE)
+    scores = recording.pseudo[:, column]
+    return bool(scores.max(initial=0) < DOUBT * ONE or (scores == UNKNOWN).all())
 
 
 def call_token(rng: np.random.Generator, recording: Recording, column: int) -> int | None:

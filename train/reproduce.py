@@ -41,6 +41,8 @@ LOG = "experiments.jsonl"
 OPTIMIZER = "over9000"
 """Of the segmenters, the paper's. At this rate AdamW learns or not as the processor rounds; but
 classifiers hardly learn with the paper's (docs/training.md)."""
+_OF_THE_RECIPE = ("model", "optimizer", "weight_decay", "n_fft", "focal_gamma", "average_decay")
+"""What a net that is finished must have been trained with."""
 _SHORT_S = 16.0
 """Only in clips up to this length is what is not marked as nocall taken for a call (§2.2(3))."""
 _SILENT_S = 3.0
@@ -193,9 +195,22 @@ def checkpoint_of(setting: Setting, name: str, seed: int, fold: int) -> Path:
 
 
 def is_trained(setting: Setting, name: str, seed: int, fold: int) -> bool:
-    """Whether the checkpoint is there and is that of the last step."""
+    """Whether the checkpoint is there and is that of the last step; UsageError when it was trained
+    by another recipe: then it belongs to another table."""
     path = checkpoint_of(setting, name, seed, fold)
-    return path.is_file() and torch.load(path, weights_only=True)["step"] == setting.steps
+    if not path.is_file():
+        return False
+    content = torch.load(path, weights_only=True, map_location="cpu")
+    table, config = _table(setting, NETS[name], seed, fold), content["config"]
+    pairs = [(one, table[one], config[one]) for one in _OF_THE_RECIPE if one in table]
+    scenes = {**table["scenes"], **({"bed_chance": 1.0} if NETS[name].step == 3 else {})}
+    pairs += [(one, value, config["scenes"][one]) for one, value in scenes.items()]
+    for one, wanted, found in pairs:
+        if wanted != found:
+            raise UsageError(
+                f"{path} was trained with {one} = {found}, not {wanted}: take another --out"
+            )
+    return bool(content["step"] == setting.steps)
 
 
 def write_hand_style_labels(dataset: Dataset, path: Path) -> None:

@@ -14,7 +14,6 @@ import torch
 
 from recorder.detect.mel import MelConfig
 from recorder.errors import UsageError
-from recorder.keep.formats import refuse_other
 from train.ancestors import ancestors_of, read_net, start_from
 from train.checkpoint import Checkpoint, write_content
 from train.nets import rebuilt
@@ -35,14 +34,13 @@ def write_soup(
         raise UsageError("a mean of one net is that net: name two or more")
     if out.resolve() in [path.resolve() for path in paths]:
         raise UsageError(f"--out {out} is one of the nets: choose another name")
-    refuse_other(out, "--out", (b"pk",))
+    _refuse_training(out)
     if paths[0].is_dir():
         raise UsageError(f"{paths[0]} is a bundle: name a checkpoint first, whose classes stay")
     first, *others = (read_net(path) for path in paths)
     labels = first.content["labels"]
-    line = _line_of(first)
     for other, path in zip(others, paths[1:], strict=True):
-        if not line & _line_of(other):
+        if not _are_related(first, other):
             say(
                 f"{path} and {paths[0]} do not come from one another (--init), as far as they say: "
                 "the mean of nets that were begun apart knows nothing"
@@ -69,6 +67,23 @@ def write_soup(
     return out
 
 
-def _line_of(net: Checkpoint) -> set[str]:
-    """The names of a net and of all that it comes from."""
-    return {one["name"] for one in ancestors_of([net])}
+def _are_related(first: Checkpoint, other: Checkpoint) -> bool:
+    """Does one come from the other, or do both from a third? Of bundles the name alone is known."""
+    return any(
+        one["name"] == two["name"] and (None in (one["clips"], two["clips"]) or one == two)
+        for one in ancestors_of([first])
+        for two in ancestors_of([other])
+    )
+
+
+def _refuse_training(out: Path) -> None:
+    """UsageError where `out` is anything but an earlier mean."""
+    if not out.exists():
+        return
+    try:
+        content = torch.load(out, weights_only=True, map_location="cpu")
+        is_mean = "average" in content and "optimizer" not in content
+    except Exception:
+        is_mean = False
+    if not is_mean:
+        raise UsageError(f"--out {out} is there and is no mean of nets: choose another name")

@@ -104,12 +104,12 @@ def analyse_piece(
         for block in sound.blocks(_BLOCK_S * sound.sample_rate_hz):
             settled = pipeline.push(resampler.push(block))
             results += settled
-            if sound.bad_samples or sound.damage or sound.growth:
+            if sound.bad_samples or sound.bad_bytes or sound.damage or sound.growth:
                 return None
             growing.append(packed(settled, model.bundle.outputs))
             if pipeline.over:
                 break
-    if sound.bad_samples or sound.damage or sound.growth:
+    if sound.bad_samples or sound.bad_bytes or sound.damage or sound.growth:
         return None
     if piece.stop_window is None:
         results += pipeline.push(resampler.finish())

@@ -137,10 +137,14 @@ def refuse_other(path: Path, option: str, begins: tuple[bytes, ...]) -> None:
     anybody's recording."""
     try:
         with path.open("rb") as stream:
-            head = stream.read(64)
-    except OSError:
-        # Not there, or writing it will say what is wrong.
+            head = stream.read(128)
+    except FileNotFoundError:
         return
+    except OSError as error:
+        raise UsageError(
+            f"{option} {path} cannot be read ({error.strerror}), and nobody knows what would be "
+            "lost: choose another name"
+        ) from error
     if head and not head.lower().startswith(begins):
         raise UsageError(f"{option} {path} is there and holds something else: choose another name")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -52,11 +52,14 @@ class ScanOutputs:
         labels: Sequence[str],
         scores: bool,
         rejects: bool = False,
+        before: Collection[str] = (),
     ) -> None:
+        """`before` are the formats of an earlier scan, whose tables are replaced or removed."""
         self._out, self._rejects = out, rejects
         self._formats = formats
         self._labels = labels
         self._scores = scores
+        self._before = before
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -102,6 +105,8 @@ class ScanOutputs:
         """Tables of an earlier run that was asked for more: they do not belong to these."""
         asked = {"csv", *self._formats}
         for suffix in ("csv", "jsonl", "parquet"):
+            if suffix not in self._before:
+                continue
             if suffix not in asked:
                 (self._out / f"detections.{suffix}").unlink(missing_ok=True)
             if suffix not in asked or not self._rejects:

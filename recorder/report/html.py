@@ -23,14 +23,16 @@ th{font-weight:600} td.n,th.n{text-align:right;white-space:nowrap}
 """
 
 
+PAGE_BEGINS = '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>'
+
+
 def html_page(title: str, body: str, *, more_css: str = "", media: bool = False) -> str:
     """The whole file; `media` lets pictures and sound that lie in the page itself be shown."""
     allowed = "default-src 'none';style-src 'unsafe-inline'"
     if media:
         allowed += ";img-src data:;media-src data:"
     return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
-        '<meta name="viewport" content="width=device-width,initial-scale=1"/>\n'
+        f'{PAGE_BEGINS}\n<meta name="viewport" content="width=device-width,initial-scale=1"/>\n'
         f'<meta http-equiv="Content-Security-Policy" content="{allowed}"/>\n'
         f"<title>{words(title)}</title>\n<style>{_CSS}{STYLE}{more_css}</style>\n</head>\n<body>\n"
         f"<h1>{words(title)}</h1>\n{body}\n</body>\n</html>\n"

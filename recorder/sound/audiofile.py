@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -64,6 +65,9 @@ _TAG_BYTES = 1 << 20
 _UNKNOWN_FRAMES = 1 << 40
 """libsndfile says 2**63 - 1 for a stream whose length it cannot tell."""
 
+_SILENCES = {"PCM_U8": b"\x80", "ULAW": b"\xff", "ALAW": b"\xd5"}
+"""What other subtypes say with zeros."""
+
 Samples = NDArray[np.float32]
 
 
@@ -83,15 +87,16 @@ class AudioFile:
         self._changed_ns = os.fstat(extent.descriptor).st_mtime_ns
         try:
             found = opened(extent)
-        except AudioFileError:
+        except BaseException:
             os.close(extent.descriptor)
             raise
         self._sound, self._extent, self._ogg = found.decoder, found.extent, found.ogg
         mend = found.mend
         self._stretch = 0
-        self._mend_file = None if mend is None else mend.file
-        self._around: PatchedFile | None = None
-        """What reads around bad sectors, once there are some."""
+        self._patched = None if mend is None else mend.file
+        """What the decoder reads instead of the file; it reads around bad sectors."""
+        if self._patched is not None:
+            self._patched.silence = _SILENCES.get(self._sound.subtype, b"\0")
         self.sample_rate_hz: int = self._sound.samplerate
         self.channels: int = self._sound.channels
         frames = self._sound.frames
@@ -121,7 +126,12 @@ class AudioFile:
 
     def notes(self, name: str) -> Notes:
         """What the recorder wrote down beside the sound, and in the file's name."""
-        return read_notes(self._extent, name, str(self._sound.comment or ""))
+        comment = str(self._sound.comment or "")
+        try:
+            return read_notes(self._extent, name, comment)
+        except OSError:
+            # Its disk fails there; the name is known.
+            return read_notes(Extent(self._extent.descriptor, 0, 0), name, comment)
 
     def excerpt(self, first_frame: int, frames: int) -> Samples:
         """Mono float32 [up to frames] from a frame on, without reading what is before it.
@@ -197,13 +207,14 @@ class AudioFile:
         if self._holes:
             self._damaged(bridged(self._holes))
         elif self._sound.format == "FLAC" and not self._first_damage:
-            self._behind_the_end()
+            with suppress(OSError):
+                self._behind_the_end()
         if "lacks an end-of-stream bit" in self._log:
             self._damaged("the stream ends before its last page")
         if self.frames is not None and self.frames_read < self.frames:
             short = f"the header promises {self.frames} samples, {self.frames_read} are there"
             no_places = self._sound.format in _NO_PLACES and not self._first_damage
-            if no_places and mp3_frames(self._extent) is None:
+            if no_places and not self._has_frames():
                 missing_s = (self.frames - self.frames_read) / self.sample_rate_hz
                 short += (
                     f"; if some are missing before its end, times are up to {missing_s:.2f} s early"
@@ -213,29 +224,44 @@ class AudioFile:
     def _past_bad_sectors(self) -> bool:
         """Read on behind what a disk or card cannot read, with silence in its place; False where
         that is not what is wrong, or the format has no place for it."""
-        if not self._plain or self._around is not None:
+        if not self._plain or self._patched is not None:
             return False
-        around = self._mend_file or PatchedFile(self._extent, [(0, self._extent.size)])
-        around.silence = b"\x80" if self._sound.subtype == "PCM_U8" else b"\0"
-        around.seek(0)
+        around = PatchedFile(self._extent, [(0, self._extent.size)])
+        around.silence = _SILENCES.get(self._sound.subtype, b"\0")
         try:
             decoder = Forwards(around, closefd=False)
             decoder.seek(self.frames_read)
         except (soundfile.SoundFileError, RuntimeError, OSError):
             return False
-        self._sound, self._around = decoder, around
+        self._sound, self._patched = decoder, around
         return True
 
+    @property
+    def bad_bytes(self) -> int:
+        """What a disk or card could not read so far, and is silence."""
+        return 0 if self._patched is None else self._patched.bad_bytes
+
     def _count_bad_sectors(self) -> None:
-        if self._around is None or not self._around.bad_bytes:
+        if not self.bad_bytes:
             return
-        share = self._around.bad_bytes / max(1, self._extent.size)
-        frames = min(self.frames_read, round(share * max(self.frames or 0, self.frames_read)))
+        share = self.bad_bytes / max(1, self._extent.size)
+        promised_frames = max(self.frames or 0, self.frames_read)
+        frames = min(self.frames_read, round(share * promised_frames)) if self._plain else 0
         self.frames_bridged += frames
-        self._damaged(
-            f"{self._around.bad_bytes} bytes cannot be read (its disk or card fails), some "
-            f"{frames / self.sample_rate_hz:.3g} s: silence in their place"
-        )
+        words = f"{self.bad_bytes} bytes cannot be read (its disk or card fails)"
+        if frames:
+            words += f", some {frames / self.sample_rate_hz:.3g} s: silence in their place"
+        if self.frames_read < promised_frames:
+            missing_s = (promised_frames - self.frames_read) / self.sample_rate_hz
+            words += f"; the last {missing_s:.3g} s are not read"
+        self._first_damage = words
+
+    def _has_frames(self) -> bool:
+        """Do frames of an MP3 say where each belongs? Not known where its disk fails."""
+        try:
+            return mp3_frames(self._extent) is not None
+        except OSError:
+            return False
 
     def _behind_the_end(self) -> None:
         """A decoder stops after the last sample that the header speaks of, whatever follows."""

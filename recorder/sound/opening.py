@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import soundfile
 
@@ -14,6 +16,8 @@ from recorder.sound.mend import behind_junk, mended
 from recorder.sound.mended import Mended
 from recorder.sound.ogg_pages import OggStream, damaged_inside
 from recorder.sound.patched import PatchedFile
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,22 @@ def opened(extent: Extent) -> Opened:
     try:
         return _opened(extent)
     except AudioFileError:
-        later = behind_junk(extent)
+        later = _unless_unreadable(behind_junk, extent)
         if later is None:
             raise
         return _opened(later, f"its first {later.start - extent.start} bytes are no sound")
 
 
+def _unless_unreadable(look: Callable[[Extent], Found | None], extent: Extent) -> Found | None:
+    """What a look at the file finds; nothing where its disk fails: what can be read is read."""
+    try:
+        return look(extent)
+    except OSError:
+        return None
+
+
 def _opened(extent: Extent, in_front: str = "") -> Opened:
-    mend, ogg = mended(extent), damaged_inside(extent)
+    mend, ogg = _unless_unreadable(mended, extent), _unless_unreadable(damaged_inside, extent)
     if ogg is not None:
         damage = ogg.damage or (mend.damage if mend else "")
         mend = Mended(ogg.stretches[0].file, damage=damage)

@@ -28,8 +28,9 @@ class PatchedFile(io.RawIOBase):
             length = len(part) if isinstance(part, bytes) else part[1] - part[0]
             self._starts.append(self._starts[-1] + length)
         self._place = 0
-        self.silence: bytes | None = None
-        """A byte in the place of what a disk cannot read; None: its error goes on up."""
+        self.silence = b"\0"
+        """In the place of each byte that a disk cannot read: an error here would not get through
+        the decoder."""
         self.bad_bytes = 0
         """So many had to be replaced."""
 
@@ -67,7 +68,7 @@ class PatchedFile(io.RawIOBase):
         try:
             return self._extent.at(part[0] + offset, count)
         except OSError as error:
-            if error.errno != errno.EIO or self.silence is None:
+            if error.errno != errno.EIO:
                 raise
         return self._around_bad_pages(part[0] + offset, count)
 
@@ -82,7 +83,6 @@ class PatchedFile(io.RawIOBase):
             except OSError as error:
                 if error.errno != errno.EIO:
                     raise
-                assert self.silence is not None
                 page = self.silence * wanted
                 self.bad_bytes += wanted
             if not page:

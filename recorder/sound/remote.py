@@ -162,7 +162,11 @@ def _known(system: Any, path: str, info: dict[str, Any]) -> dict[str, Any]:
     """What is known of a file, where a list of its folder says too little of it."""
     if info.get("size") is not None and _stamp(info):
         return info
-    more: dict[str, Any] = system.info(path)
+    try:
+        more: dict[str, Any] = system.info(path)
+    except Exception:
+        # Each of fsspec's systems has errors of its own. Fetching it will say what is wrong.
+        return info
     return more
 
 

@@ -38,13 +38,13 @@ def run_listen(options: ListenOptions, *, quiet: bool, as_json: bool) -> None:
     """
     options.check()
     make_writable(options.out)
-    if (options.out / RUN).exists():
-        raise UsageError(
-            f"--out {options.out} holds the results of a scan, into which a station would write: "
-            "choose another folder"
-        )
     stop = threading.Event()
     with _signals(stop), alone_in(options.out):
+        if (options.out / RUN).exists():
+            raise UsageError(
+                f"--out {options.out} holds the results of a scan, into which a station would "
+                "write: choose another folder"
+            )
         model = _model(options)
         expects = _expected(options, model)
         view = _view(quiet=quiet, as_json=as_json)
