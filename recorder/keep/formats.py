@@ -138,13 +138,15 @@ def refuse_other(path: Path, option: str, begins: tuple[bytes, ...]) -> None:
     try:
         with path.open("rb") as stream:
             head = stream.read(128)
-    except FileNotFoundError:
-        return
-    except OSError as error:
+    except PermissionError as error:
+        # Writing puts another file in its place, which needs no permission to read it.
         raise UsageError(
             f"{option} {path} cannot be read ({error.strerror}), and nobody knows what would be "
             "lost: choose another name"
         ) from error
+    except OSError:
+        # Not there, or writing it will say what is wrong.
+        return
     if head and not head.lower().startswith(begins):
         raise UsageError(f"{option} {path} is there and holds something else: choose another name")
 
