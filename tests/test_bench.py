@@ -45,6 +45,12 @@ def test_it_needs_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_a_report_that_cannot_be_written_is_said(birdrec: Birdrec) -> None:
+    done = birdrec("export", "bench", DEFAULT_BUNDLE, "--runs", 1, "--out", "/proc/none.json")
+    assert done.returncode == 2
+    assert "--out /proc/none.json cannot be written" in done.stderr
+
+
 def test_what_cannot_be_measured(birdrec: Birdrec, tmp_path: Path) -> None:
     assert birdrec("export", "bench", tmp_path / "none").returncode == 5
     assert birdrec("export", "bench", DEFAULT_BUNDLE, "--runs", 0).returncode == 2

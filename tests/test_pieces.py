@@ -193,3 +193,28 @@ def test_pieces_of_a_recording_that_changes_meanwhile_are_not_joined(
     assert crew.asked == [*pieces, "digest", *["whole"] * grows]
     assert result.manifest.seconds_analysed == 52 * 60.0
     assert result.manifest.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_fault_of_ours_in_a_piece_is_said_and_costs_no_sound(
+    bundle: Bundle,
+    birdlike: MakeSound,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = written(tmp_path / "a.wav", np.tile(birdlike(60.0, 8_000), 52), 8_000)
+
+    def wrong(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr("recorder.crew.shared_file.account_of", wrong)
+    shared = SharedFile(
+        _Alone(lambda: None),
+        Settings(bundle.path, None, "auto", ""),
+        found,
+        bundle=bundle,
+        thresholds=thresholds(bundle, None),
+        part=None,
+    )
+    assert shared.result(lambda _: None).manifest.status == "analysed"
+    assert "a.wav is analysed at once" in capsys.readouterr().err

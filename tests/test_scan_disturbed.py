@@ -188,13 +188,14 @@ def test_an_empty_folder_takes_nothing_from_an_earlier_scan(
     birdrec: Birdrec, birdlike: MakeSound, tmp_path: Path
 ) -> None:
     """The card is not there today."""
-    folder, out = tmp_path / "card", tmp_path / "out"
-    folder.mkdir()
-    _wav(folder / "a.wav", birdlike)
-    assert birdrec("scan", folder, "--out", out).returncode == 0
+    out = tmp_path / "out"
+    card = ("scan", tmp_path / "card", "--out", out)
+    (tmp_path / "card").mkdir()
+    sound = _wav(tmp_path / "card" / "a.wav", birdlike)
+    assert birdrec(*card).returncode == 0
     before = _files(out)
-    (folder / "a.wav").unlink()
-    assert birdrec("scan", folder, "--out", out).returncode == 6
+    sound.path.unlink()
+    assert birdrec(*card).returncode == 6
     assert _files(out) == before
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +23,13 @@ from recorder.crew.tasks import (
     whole,
 )
 from recorder.detect.bundle import ModelBundle
-from recorder.errors import ClusterError, UsageError
+from recorder.errors import AudioFileError, ClusterError, ModelError, UsageError
 from recorder.file_rows import Gathered, columns, file_result, unpacked
 from recorder.keep.part_file import load_piece, save_piece
 from recorder.keep.result import FileResult, pieces_of
 from recorder.onefile import blank_row
 from recorder.sound.finder import Found, identity_of
+from recorder.ui import printable
 
 Floats = NDArray[np.float32]
 
@@ -115,10 +117,18 @@ class SharedFile:
             row, heard_s = account_of(
                 self._found, self._bundle, start=self._settings.start, sha256=sha256
             )
+        except (AudioFileError, ModelError, WorkerCannotError, WorkerLostError, OSError):
+            # Analysed at once, it says what is wrong with it.
+            return None
         except (ClusterError, UsageError):
             raise
-        except Exception:
-            # Analysed at once, it says what is wrong with it.
+        except Exception as error:
+            # A fault of ours: at once it may not be met, or costs this recording alone.
+            print(
+                f"birdrec: {printable(self._found.name)} is analysed at once, for its pieces met a "
+                f"fault of birdrec itself, please report it ({type(error).__name__}: {error})",
+                file=sys.stderr,
+            )
             return None
         if identity_of(self._found) != self._before:
             # The pieces are of different states of it.
