@@ -13,7 +13,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from recorder.detect.mel import SAMPLE_RATE_HZ, MelConfig
-from recorder.sound.audiofile import read_with_remark
+from recorder.sound.whole import read_with_remark
 from train.cache import ClipCache
 from train.data import Loaded, Noise, Recording, load_recordings
 from train.dataset import Clip

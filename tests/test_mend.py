@@ -145,6 +145,31 @@ def test_what_follows_damage_in_a_flac_is_in_its_place(
         assert "silence in its place" in sound.damage
 
 
+@pytest.mark.parametrize(("level", "block_samples"), [(0.0, 1_152), (0.6, 4_096)])
+@pytest.mark.parametrize("number", [0, 7])
+def test_a_damaged_frame_of_a_flac_costs_nothing_beside_it(
+    tmp_path: Path, level: float, block_samples: int, number: int
+) -> None:
+    noise = np.random.default_rng(3).integers(-3_000, 3_000, 3 * RATE_HZ).astype(np.int16)
+    path = tmp_path / "a.flac"
+    with soundfile.SoundFile(
+        path, "w", RATE_HZ, 1, "PCM_16", format="FLAC", compression_level=level
+    ) as file:
+        file.write(noise)
+    content = bytearray(path.read_bytes())
+    with path.open("rb") as stream:
+        frames = FlacFrames(Extent.whole(stream.fileno()))
+    assert frames.starts[1] == block_samples
+    begin, end = frames.places[number], frames.places[number + 1]
+    content[(begin + end) // 2] ^= 0xFF
+    path.write_bytes(content)
+    sound, got = read_all(path)
+    assert sound.frames_bridged == block_samples
+    expected = noise.astype(np.float32) / 32_768
+    expected[number * block_samples :][:block_samples] = 0
+    np.testing.assert_array_equal(got, expected)
+
+
 @pytest.mark.parametrize("share", [0.3, 0.62, 0.99])
 def test_of_a_cut_ogg_all_whole_pages_are_read(
     tmp_path: Path, birdlike: MakeSound, share: float
@@ -167,9 +192,14 @@ def test_frames_are_found_at_their_samples(tmp_path: Path) -> None:
     with (tmp_path / "a.flac").open("rb") as stream:
         frames = FlacFrames(Extent.whole(stream.fileno()))
         assert frames.starts == [number * 4_096 for number in range(11)]
-        assert [frames.number_at(sample) for sample in (0, 4_095, 4_096, 99_999)] == [0, 0, 1, 10]
-        got = Forwards(frames.from_frame(4)).read(100, dtype="int16")
-    np.testing.assert_array_equal(got, noise[4 * 4_096 : 4 * 4_096 + 100])
+        for sample, stop in ((0, 4_096), (4_095, 4_096), (4_096, 8_192), (40_970, 40_977)):
+            found = frames.next_whole(sample)
+            assert found is not None
+            _, first, piece = found
+            assert first == sample
+            expected = noise[sample:stop].astype(np.float32) / 32_768
+            np.testing.assert_array_equal(piece[:, 0], expected)
+        assert frames.next_whole(len(noise)) is None
 
 
 @given(

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recorder.errors import ConfigError
-from recorder.sound.audiofile import AUDIO_SUFFIXES
+from recorder.sound.finder import AUDIO_SUFFIXES
 
 METADATA = "train_metadata.csv"
 SPLIT = "split_by_session.csv"

@@ -20,7 +20,7 @@ from recorder.detect.metrics import best_threshold
 from recorder.detect.postprocess import power_average
 from recorder.errors import UsageError
 from recorder.keep.formats import RUN, STATION_TABLES, make_writable
-from recorder.sound.audiofile import read_mono
+from recorder.sound.whole import read_mono
 from train.ancestors import heard_of_held_out, read_net
 from train.checkpoint import Checkpoint
 from train.dataset import read_dataset

@@ -20,7 +20,7 @@ from recorder.detect.metrics import Scores, best_threshold, evaluate
 from recorder.detect.postprocess import global_correction, power_average, sliding_window
 from recorder.errors import UsageError
 from recorder.keep.formats import make_writable, write_json
-from recorder.sound.audiofile import read_mono
+from recorder.sound.whole import read_mono
 from train.checkpoint import read_checkpoint
 from train.distributed import own_device
 from train.ensemble import SHARES, average_known

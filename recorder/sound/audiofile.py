@@ -15,40 +15,21 @@ import soundfile
 from numpy.typing import NDArray
 
 from recorder.errors import AudioFileError
-from recorder.sound.decoder import POSSIBLE_HZ, Forwards, bridged, one_line, open_regular, promised
+from recorder.sound.decoder import (
+    LARGEST_CHANNELS,
+    POSSIBLE_HZ,
+    Forwards,
+    bridged,
+    one_line,
+    open_regular,
+    promised,
+)
 from recorder.sound.extent import Extent
-from recorder.sound.flac_frames import FLAC_BEGINS, FlacFrames
+from recorder.sound.flac_frames import FlacFrames, second_behind
 from recorder.sound.mp3_frames import mp3_frames
 from recorder.sound.notes import Notes, read_notes
 from recorder.sound.opening import opened
-from recorder.sound.patched import PatchedFile
-from recorder.sound.resample import StreamResampler
-
-AUDIO_SUFFIXES = frozenset(
-    {
-        ".wav", ".wave", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif",
-        ".aiff", ".aifc", ".caf", ".au", ".snd",
-    }
-)  # fmt: skip
-"""What a folder scan picks up, in upper or lower case."""
-OTHER_SUFFIXES = frozenset(
-    {".m4a", ".mp4", ".m4b", ".aac", ".ac3", ".wma", ".amr", ".wv", ".ape", ".tta", ".mka", ".webm"}
-)
-"""Sound that no decoder is here for: named, so that nobody takes it for analysed."""
-
-_PLAIN_FORMATS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF")
-_PLAIN_SUBTYPES = (
-    "PCM_S8",
-    "PCM_U8",
-    "PCM_16",
-    "PCM_24",
-    "PCM_32",
-    "FLOAT",
-    "DOUBLE",
-    "ULAW",
-    "ALAW",
-)
-"""Of these a frame lies where its number says."""
+from recorder.sound.plain import around_bad_sectors, is_plain, silence_of
 
 LARGEST_SAMPLE = 1e4
 """Full scale is 1. Beyond this a value is damage, and its power would overflow float32."""
@@ -58,15 +39,8 @@ _STEP_FRAMES = 4096
 """Decoded at once: where decoding stops, no more than this is lost."""
 _PLAIN_STEP_FRAMES = 32_768
 """Where nothing is decoded, nothing can stop: fewer calls."""
-_READ_AHEAD_BYTES = 1 << 16
-"""More than libsndfile reads of a FLAC beyond what it decodes."""
-_TAG_BYTES = 1 << 20
-"""Of what may stand before a FLAC (ID3, with a picture)."""
 _UNKNOWN_FRAMES = 1 << 40
 """libsndfile says 2**63 - 1 for a stream whose length it cannot tell."""
-
-_SILENCES = {"PCM_U8": b"\x80", "ULAW": b"\xff", "ALAW": b"\xd5"}
-"""What other subtypes say with zeros."""
 
 Samples = NDArray[np.float32]
 
@@ -96,7 +70,7 @@ class AudioFile:
         self._patched = None if mend is None else mend.file
         """What the decoder reads instead of the file; it reads around bad sectors."""
         if self._patched is not None:
-            self._patched.silence = _SILENCES.get(self._sound.subtype, b"\0")
+            self._patched.silence = silence_of(self._sound)
         self.sample_rate_hz: int = self._sound.samplerate
         self.channels: int = self._sound.channels
         frames = self._sound.frames
@@ -122,6 +96,11 @@ class AudioFile:
             self.close()
             raise AudioFileError(
                 f"the header says {self.sample_rate_hz} Hz: 1 kHz to 1 MHz can be real"
+            )
+        if self.channels > LARGEST_CHANNELS:
+            self.close()
+            raise AudioFileError(
+                f"the header says {self.channels} channels: 1 to {LARGEST_CHANNELS} can be real"
             )
 
     def notes(self, name: str) -> Notes:
@@ -152,11 +131,7 @@ class AudioFile:
     @property
     def begins_anywhere(self) -> bool:
         """Is every frame to be had without decoding those before it, with the same bits?"""
-        return self._sound.format == "FLAC" or self._plain
-
-    @property
-    def _plain(self) -> bool:
-        return self._sound.format in _PLAIN_FORMATS and self._sound.subtype in _PLAIN_SUBTYPES
+        return self._sound.format == "FLAC" or is_plain(self._sound)
 
     def begin_at(self, frame: int) -> None:
         """`blocks` will give what follows this frame; for a file that `begins_anywhere`.
@@ -224,16 +199,12 @@ class AudioFile:
     def _past_bad_sectors(self) -> bool:
         """Read on behind what a disk or card cannot read, with silence in its place; False where
         that is not what is wrong, or the format has no place for it."""
-        if not self._plain or self._patched is not None:
+        if not is_plain(self._sound) or self._patched is not None:
             return False
-        around = PatchedFile(self._extent, [(0, self._extent.size)])
-        around.silence = _SILENCES.get(self._sound.subtype, b"\0")
-        try:
-            decoder = Forwards(around, closefd=False)
-            decoder.seek(self.frames_read)
-        except (soundfile.SoundFileError, RuntimeError, OSError):
+        around = around_bad_sectors(self._extent, self._sound, self.frames_read)
+        if around is None:
             return False
-        self._sound, self._patched = decoder, around
+        self._sound, self._patched = around
         return True
 
     @property
@@ -246,7 +217,9 @@ class AudioFile:
             return
         share = self.bad_bytes / max(1, self._extent.size)
         promised_frames = max(self.frames or 0, self.frames_read)
-        frames = min(self.frames_read, round(share * promised_frames)) if self._plain else 0
+        frames = (
+            min(self.frames_read, round(share * promised_frames)) if is_plain(self._sound) else 0
+        )
         self.frames_bridged += frames
         words = f"{self.bad_bytes} bytes cannot be read (its disk or card fails)"
         if frames:
@@ -265,16 +238,12 @@ class AudioFile:
 
     def _behind_the_end(self) -> None:
         """A decoder stops after the last sample that the header speaks of, whatever follows."""
-        own = FLAC_BEGINS.search(self._extent.at(0, _TAG_BYTES))
-        read_until = self._read_until()
-        start = max(0, read_until - _READ_AHEAD_BYTES)
-        near = self._extent.at(start, 2 * _READ_AHEAD_BYTES)
-        places = [start + one.start() for one in FLAC_BEGINS.finditer(near)]
-        if own is not None and places and places[-1] > own.start():
+        second_at = second_behind(self._extent, self._read_until())
+        if second_at:
             here_s = self.frames_read / self.sample_rate_hz
             self._damaged(
                 f"from {here_s:.2f} s on it is another FLAC, which is not read: cut the file after "
-                f"{places[-1]} bytes"
+                f"{second_at} bytes"
             )
 
     def _next_stretch(self) -> Generator[Samples, None, bool]:
@@ -304,7 +273,7 @@ class AudioFile:
 
     def _step(self) -> int:
         """Never beyond what the header promises: some decoders fail there."""
-        step = _PLAIN_STEP_FRAMES if self._plain else _STEP_FRAMES
+        step = _PLAIN_STEP_FRAMES if is_plain(self._sound) else _STEP_FRAMES
         if self.frames is None:
             return step
         return max(0, min(step, self.frames - self.frames_read))
@@ -318,23 +287,14 @@ class AudioFile:
             frames = self._flac_frames
         except (ValueError, OSError):
             return False
-        for number in range(frames.number_at(self.frames_read), len(frames.starts)):
-            start = frames.starts[number]
-            try:
-                decoder = Forwards(frames.from_frame(number), closefd=False)
-                piece = decoder.read(_STEP_FRAMES, dtype="float32", always_2d=True)
-            except (soundfile.SoundFileError, RuntimeError):
-                continue
-            late = self.frames_read - start
-            if not len(piece) or late >= len(piece):
-                continue
-            yield from self._silence(-late)
-            piece = piece[max(0, late) :]
-            self.frames_read += len(piece)
-            self._sound = decoder
-            yield self._clean(piece)
-            return True
-        return False
+        found = frames.next_whole(self.frames_read)
+        if found is None:
+            return False
+        self._sound, first, piece = found
+        yield from self._silence(first - self.frames_read)
+        self.frames_read += len(piece)
+        yield self._clean(piece)
+        return True
 
     @cached_property
     def _flac_frames(self) -> FlacFrames:
@@ -396,25 +356,3 @@ class AudioFile:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def read_mono(path: Path, sample_rate_hz: int) -> Samples:
-    """A whole recording as mono [samples] at `sample_rate_hz`; AudioFileError if it has none."""
-    return read_with_remark(path, sample_rate_hz)[0]
-
-
-def read_with_remark(path: Path, sample_rate_hz: int) -> tuple[Samples, str]:
-    """As `read_mono`, and what is wrong with the part that could be read; "" when nothing is."""
-    with AudioFile(path) as sound:
-        resampler = StreamResampler(sound.sample_rate_hz, sample_rate_hz)
-        blocks = [resampler.push(block) for block in sound.blocks(sound.sample_rate_hz * 10)]
-    blocks.append(resampler.finish())
-    samples = np.concatenate(blocks)
-    if not len(samples):
-        raise AudioFileError(sound.damage or "it holds no samples")
-    if sound.bad_samples >= sound.frames_read * sound.channels:
-        raise AudioFileError(f"none of its {sound.bad_samples} samples is a number in range")
-    remarks = [words for words in (sound.repair, sound.damage) if words]
-    if sound.bad_samples:
-        remarks.append(f"{sound.bad_samples} samples that are no numbers, taken for silence")
-    return samples, "; ".join(remarks)

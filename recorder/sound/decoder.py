@@ -20,6 +20,8 @@ _W64_CHUNKS = re.compile(
 _W64_HEAD_BYTES = 24
 """Counted with a chunk's length."""
 POSSIBLE_HZ = range(1_000, 1_000_001)
+LARGEST_CHANNELS = 64
+"""Arrays of microphones have up to so many: where a header says more it is damaged."""
 NO_LENGTH_BYTES = 1 << 62
 STREAMED_BYTES = 0x7FFF0000
 """A header that promises more than this was written before the length was known."""

@@ -8,7 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from recorder.sound.audiofile import AUDIO_SUFFIXES, OTHER_SUFFIXES
+AUDIO_SUFFIXES = frozenset(
+    {
+        ".wav", ".wave", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif",
+        ".aiff", ".aifc", ".caf", ".au", ".snd",
+    }
+)  # fmt: skip
+"""What a folder scan picks up, in upper or lower case."""
+OTHER_SUFFIXES = frozenset(
+    {".m4a", ".mp4", ".m4b", ".aac", ".ac3", ".wma", ".amr", ".wv", ".ape", ".tta", ".mka", ".webm"}
+)
+"""Sound that no decoder is here for: named, so that nobody takes it for analysed."""
 
 
 @dataclass(frozen=True, slots=True)

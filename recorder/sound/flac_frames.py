@@ -11,14 +11,25 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from recorder.sound.decoder import Forwards
 from recorder.sound.extent import Extent
 from recorder.sound.patched import Part, PatchedFile
 
-FLAC_BEGINS = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+_BEGINS = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 """With the block that must come first, whose length is always the same."""
 _SYNC = (b"\xff\xf8", b"\xff\xf9")
 """Blocks of one size, numbered; and blocks of any size, whose sample is said."""
+_READ_AHEAD_BYTES = 1 << 16
+"""More than libsndfile reads of a FLAC beyond what it decodes."""
+_TAG_BYTES = 1 << 20
+"""Of what may stand before a FLAC (ID3, with a picture)."""
 _LONGEST_HEADER = 16
+_LARGEST_BLOCK = 65_535
+"""Samples."""
 _TAIL_BYTES = 1 << 18
 """Some frames of the longest kind."""
 _BLOCK_FRAMES = {1: 192, **{code: 576 << (code - 2) for code in range(2, 6)}}
@@ -37,23 +48,57 @@ class FlacFrames:
         self.starts = [sample for sample, _ in found]
         """The first sample of each frame; a few of them may be no frames at all."""
         self._sound_at = sound_at - extent.start
-        self._places = [place - extent.start for _, place in found]
+        self.places = [place - extent.start for _, place in found]
+        """Its first byte."""
 
-    def number_at(self, sample: int) -> int:
+    def next_whole(self, sample: int) -> tuple[Forwards, int, NDArray[np.float32]] | None:
+        """(decoder, first sample, float32 [frames, channels]) of what can be decoded first at or
+        behind a sample, no more than one block of it; None where nothing can."""
+        for number in range(self._number_at(sample), len(self.starts)):
+            start, stop = self.starts[number], self._stop(number)
+            late = max(0, sample - start)
+            if late >= stop - start:
+                continue
+            try:
+                decoder = Forwards(self._from_frame(number), closefd=False)
+                # Without the block behind it, which may be damaged.
+                piece = decoder.read(stop - start, dtype="float32", always_2d=True)
+            except (soundfile.SoundFileError, RuntimeError):
+                continue
+            if late < len(piece):
+                return decoder, start + late, piece[late:]
+        return None
+
+    def _number_at(self, sample: int) -> int:
         """Of the frame that holds a sample, or of the first that comes after it."""
         return max(0, bisect_right(self.starts, sample) - 1)
 
-    def from_frame(self, number: int) -> PatchedFile:
+    def _stop(self, number: int) -> int:
+        """One past the last sample of a frame: where the next begins, unless that is far."""
+        last = self.starts[number] + _LARGEST_BLOCK
+        return min(last, self.starts[number + 1]) if number + 1 < len(self.starts) else last
+
+    def _from_frame(self, number: int) -> PatchedFile:
         """A FLAC file that begins with this frame."""
         head: Part = (0, self._sound_at)
-        return PatchedFile(self._extent, [head, (self._places[number], self._extent.size)])
+        return PatchedFile(self._extent, [head, (self.places[number], self._extent.size)])
 
 
 def begins_again(extent: Extent) -> int:
     """Where behind its beginning another FLAC file begins; 0: nowhere."""
     with mmap.mmap(extent.descriptor, extent.stop, access=mmap.ACCESS_READ) as data:
-        again = FLAC_BEGINS.search(data, extent.start + 1)
+        again = _BEGINS.search(data, extent.start + 1)
         return 0 if again is None else again.start() - extent.start
+
+
+def second_behind(extent: Extent, read_until: int) -> int:
+    """Where the next FLAC file begins, near to where a decoder of the first has stopped; 0:
+    nowhere."""
+    own = _BEGINS.search(extent.at(0, _TAG_BYTES))
+    start = max(0, read_until - _READ_AHEAD_BYTES)
+    near = extent.at(start, 2 * _READ_AHEAD_BYTES)
+    places = [start + one.start() for one in _BEGINS.finditer(near)]
+    return places[-1] if own is not None and places and places[-1] > own.start() else 0
 
 
 def goes_on_after(extent: Extent, sample: int) -> bool:

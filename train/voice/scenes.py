@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recorder.detect.mel import SAMPLE_RATE_HZ, TOKEN_SAMPLES, log_mel, samples_needed
 from recorder.detect.voice import MEL
 from recorder.errors import AudioFileError, UsageError
-from recorder.sound.audiofile import read_mono
+from recorder.sound.whole import read_mono
 from train.dataset import audio_below
 from train.levels import from_db, limited, loud_level, rms, steady_level
 from train.vary import VaryConfig, vary
