@@ -128,6 +128,29 @@ def test_on_the_web_a_folder_answers_like_a_file(
         assert one.stamp.startswith("100|")
 
 
+def test_a_folder_that_refuses_is_named_and_links_to_folders_are_not_followed(
+    recordings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fsspec leaves the first out without a word, and walks through the others in circles."""
+
+    class Picky(fsspec.get_filesystem_class("file")):  # type: ignore[misc]
+        def ls(self, path: str, *arguments: object, **named: object) -> object:
+            if path.rstrip("/").endswith("closed"):
+                raise PermissionError(13, "Permission denied", path)
+            return super().ls(path, *arguments, **named)
+
+    (recordings / "closed").mkdir()
+    (recordings / "loop").symlink_to(recordings)
+    monkeypatch.setattr(remote, "_system", lambda url: (Picky(), url.removeprefix("file://")))
+    there = find_remote(f"file://{recordings}")
+    here = find_recordings([recordings], leave_out=recordings / "none")
+    problems = {one.name: one.problem for one in there if one.problem}
+    assert problems == {"closed": "folder cannot be read (Permission denied)"}
+    assert [one.name for one in there if not one.problem] == [one.name for one in here]
+    with pytest.raises(UsageError, match="Permission denied"):
+        find_remote(f"file://{recordings}/closed")
+
+
 def test_only_what_changes_with_a_file_is_its_stamp() -> None:
     assert _stamp({"size": 5}) == ""
     assert _stamp({"size": 5, "Last-Modified": "x"}) == "5|x"

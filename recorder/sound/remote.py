@@ -48,17 +48,21 @@ def find_remote(url: str) -> list[Found]:
     UsageError when nothing answers, or what is needed for such addresses is not installed.
     """
     system, root = _system(url)
+    refused: dict[str, str] = {}
     try:
         # Of an address on the web nobody knows whether it is a folder: any answers.
         if is_wanted(root) and system.isfile(root):
             entries = {root: system.info(root)}
             root = str(PurePosixPath(root).parent)
         else:
-            entries = system.find(root, detail=True)
+            entries = _entries(system, root, refused)
     except Exception as error:
         # Each of fsspec's systems has errors of its own.
         raise UsageError(f"{url} cannot be listed ({_one_line(error)})") from error
-    found = []
+    found = [
+        Found(Path(path), os.path.relpath(path, root), f"folder cannot be read ({words})")
+        for path, words in refused.items()
+    ]
     for path, info in entries.items():
         if is_wanted(path):
             name = os.path.relpath(path, root)
@@ -73,6 +77,36 @@ def find_remote(url: str) -> list[Found]:
                 )
             )
     return sorted(found, key=lambda one: os.fsencode(one.name))
+
+
+def _entries(system: Any, root: str, refused: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """What is known of each file below a folder; `refused` has the folders that cannot be listed,
+    with the reason.
+
+    Where a system has a list of its own of all that it holds (object stores), it is asked for that.
+    Of others fsspec would walk through links, and leave out without a word what it is refused.
+    """
+    from fsspec.spec import AbstractFileSystem
+
+    if type(system).find is not AbstractFileSystem.find or not system.isdir(root):
+        whole: dict[str, dict[str, Any]] = system.find(root, detail=True)
+        return whole
+    found, folders = {}, [root]
+    while folders:
+        folder = folders.pop()
+        try:
+            inside = system.ls(folder, detail=True)
+        except OSError as error:
+            if folder == root:
+                raise
+            refused[folder] = error.strerror or _one_line(error)
+            continue
+        for info in inside:
+            if info["type"] != "directory":
+                found[info["name"]] = info
+            elif not info.get("islink") and info["name"].rstrip("/") != folder.rstrip("/"):
+                folders.append(info["name"])
+    return found
 
 
 def has_spans(found: Found) -> bool:
