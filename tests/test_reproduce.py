@@ -14,7 +14,7 @@ import torch
 
 from recorder.detect.mel import SAMPLE_RATE_HZ
 from recorder.detect.metrics import Scores
-from recorder.errors import UsageError
+from recorder.errors import ConfigError, UsageError
 from train.config import read_config
 from train.dataset import Clip, Dataset, read_dataset
 from train.hand_labels import read_hand_labels
@@ -262,6 +262,9 @@ def test_every_row_that_must_beat_another_names_one_that_exists() -> None:
 def test_rows_with_recorded_backgrounds_want_some(setting: Setting, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"segmenter_3_forest.* give --noise FOLDER"):
         reproduce(replace(setting, noise=(), out=tmp_path), ["5-s chunks"], print)
+    misspelt = replace(setting, noise_excluded=("rian",), out=tmp_path)
+    with pytest.raises(ConfigError, match="noise_excluded: no background has 'rian'"):
+        reproduce(misspelt, ["5-s chunks"], print)
 
 
 @pytest.mark.usefixtures("said")

@@ -101,7 +101,10 @@ def test_noise_below_a_folder_of_doubt_may_hold_birds(tmp_path: Path) -> None:
     told = [one.may_hold_birds for one in load_noise([tmp_path], [], ["nights"])]
     assert told == [True, False]
     # The path to the folder itself says nothing.
-    assert not any(one.may_hold_birds for one in load_noise([tmp_path], [], [tmp_path.name]))
+    with pytest.raises(ConfigError, match=f"noise_unsure: no background has '{tmp_path.name}'"):
+        load_noise([tmp_path], [], [tmp_path.name])
+    with pytest.raises(ConfigError, match="noise_excluded: no background has 'nights'"):
+        load_noise([tmp_path], ["nights"])
 
 
 def test_birds_of_no_class_are_one_clip_a_recording(tmp_path: Path) -> None:

@@ -143,20 +143,42 @@ def load_recordings(
 def load_noise(
     folders: Iterable[Path], excluded: Iterable[str], unsure: Iterable[str] = ()
 ) -> list[Noise]:
-    """Every background below `folders`, except files whose name holds an excluded word.
+    """Every background of `background_files`, decoded. ConfigError when one cannot be."""
+    return [
+        Noise(_background(path), doubt)
+        for path, doubt in background_files(folders, excluded, unsure)
+    ]
 
-    Those whose path below the folder holds one of the words `unsure` may hold birds.
+
+def background_files(
+    folders: Iterable[Path], excluded: Iterable[str], unsure: Iterable[str] = ()
+) -> list[tuple[Path, bool]]:
+    """(file, may it hold birds?) of all below `folders` whose name holds no excluded word.
+
+    Those whose path below the folder holds one of the words `unsure` may hold birds. ConfigError
+    when a folder has none, or a word is in no name: misspelt, it would let in what it should not.
     """
     words, unsure_words = tuple(excluded), tuple(unsure)
-    paths = []
+    files, names = [], []
     for folder in folders:
-        found = [path for path in audio_below(folder) if not any(w in path.name for w in words)]
+        below = audio_below(folder)
+        found = [path for path in below if not any(word in path.name for word in words)]
         if not found:
             raise ConfigError(f"no noise found in {folder}")
-        paths += [
+        files += [
             (path, any(w in str(path.relative_to(folder)) for w in unsure_words)) for path in found
         ]
-    return [Noise(_background(path), doubt) for path, doubt in paths]
+        names += [str(path.relative_to(folder)) for path in below]
+    if files:
+        _all_are_met("noise_excluded", words, [Path(name).name for name in names])
+        _all_are_met("noise_unsure", unsure_words, names)
+    return files
+
+
+def _all_are_met(key_name: str, words: Iterable[str], names: list[str]) -> None:
+    for word in words:
+        if not any(word in name for name in names):
+            raise ConfigError(f"{key_name}: no background has {word!r} in its name")
 
 
 def _background(path: Path) -> NDArray[np.int16]:

@@ -25,7 +25,7 @@ from recorder.detect.mel import FRAMES_PER_TOKEN, SAMPLE_RATE_HZ, TOKEN_S, MelCo
 from recorder.errors import UsageError
 from recorder.keep.formats import make_writable, written
 from train.config import read_config
-from train.data import load_recordings
+from train.data import background_files, load_recordings
 from train.dataset import Dataset, key, read_dataset
 from train.folds import FOLDS, make_folds, read_folds, write_folds
 from train.hand_labels import COLUMNS as HAND_COLUMNS
@@ -156,6 +156,9 @@ def train_seed(
     noisy = [name for name in names if NETS[name].changes.get("noise")]
     if noisy and not setting.noise:
         raise UsageError(f"{', '.join(noisy)} train on recorded backgrounds: give --noise FOLDER")
+    if noisy:
+        # Not after hours, when the first of them is to be trained.
+        background_files(setting.noise, setting.noise_excluded)
     for _, group in groupby(sorted(names, key=_generation), key=_generation):
         generation = list(group)
         missing = [
