@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -262,9 +263,24 @@ def test_every_row_that_must_beat_another_names_one_that_exists() -> None:
 def test_rows_with_recorded_backgrounds_want_some(setting: Setting, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"segmenter_3_forest.* give --noise FOLDER"):
         reproduce(replace(setting, noise=(), out=tmp_path), ["5-s chunks"], print)
-    misspelt = replace(setting, noise_excluded=("rian",), out=tmp_path)
-    with pytest.raises(ConfigError, match="noise_excluded: no background has 'rian'"):
-        reproduce(misspelt, ["5-s chunks"], print)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"noise_excluded": ("rian",)}, "noise_excluded: no background has 'rian'"),
+        ({"labels_excluded": ("toy_tril",)}, "--exclude-label.* did you mean 'toy_trill'"),
+        ({"dataset": Path("nowhere")}, "nowhere"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_written(
+    setting: Setting, tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    """The next command, put right, would be refused as another table's."""
+    out = tmp_path / "out"
+    with pytest.raises(ConfigError, match=words):
+        reproduce(replace(setting, out=out, **change), ["5-s chunks"], print)
+    assert not out.exists()
 
 
 @pytest.mark.usefixtures("said")

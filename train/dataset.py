@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -101,6 +102,17 @@ def read_split(folder: Path) -> dict[str, str] | None:
     if not path.is_file():
         return None
     return {row["filename"]: row["split"] for row in read_table(path, ("filename", "split"))}
+
+
+def check_labels(dataset: Dataset, key_name: str, labels: Iterable[str]) -> None:
+    """ConfigError when one of the labels that a key of the configuration names is that of no clip,
+    with the nearest that is."""
+    there = {clip.label for clip in dataset.clips}
+    for label in labels:
+        if label not in there:
+            near = difflib.get_close_matches(label, there, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"{key_name}: no clip has the label {label!r}{hint}")
 
 
 def core_labels(dataset: Dataset) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from train.data import (
     other_birds,
     prepared,
 )
-from train.dataset import SPLIT, Clip, Dataset, core_labels, key, read_dataset
+from train.dataset import SPLIT, Clip, Dataset, check_labels, core_labels, key, read_dataset
 from train.folds import divided
 from train.hand_labels import HAND_LABELS, HandLabel, read_hand_labels
 from train.imagined import imagined_recordings, is_imagined
@@ -149,13 +148,8 @@ def _listed(config: TrainConfig, here: Path, say: Say) -> _Listed:
     account = _account(dataset, hand_labels)
     for line in [*dataset.problems(), *account["hand_labels_of_no_clip"]]:
         say(line)
-    labels = {clip.label for clip in dataset.clips}
     for key_name in ("labels_excluded", "not_birds"):
-        for label in getattr(config, key_name):
-            if label not in labels:
-                near = difflib.get_close_matches(label, labels, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ConfigError(f"{key_name}: no clip has the label {label!r}{hint}")
+        check_labels(dataset, key_name, getattr(config, key_name))
     table = folds_table(config, here, dataset.folder)
     clips, held_out = divided(
         dataset, config.fold, config.labels_excluded, table, with_val=config.train_on_val

@@ -26,12 +26,13 @@ from recorder.errors import UsageError
 from recorder.keep.formats import make_writable, written
 from train.config import read_config
 from train.data import background_files, load_recordings
-from train.dataset import Dataset, key, read_dataset
+from train.dataset import Dataset, check_labels, key, read_dataset
 from train.folds import FOLDS, make_folds, read_folds, write_folds
 from train.hand_labels import COLUMNS as HAND_COLUMNS
 from train.loop import fit
 from train.out_of_fold import write_pseudo_labels
 from train.pseudo import PROVENANCE
+from train.soundscapes import read_soundscapes
 
 Say = Callable[[str], None]
 Table = dict[str, Any]
@@ -128,6 +129,18 @@ NETS: dict[str, Net] = {
 """`noise: True` stands for the folders of recorded backgrounds that were given."""
 
 
+def check(setting: Setting, wanted: Iterable[str]) -> None:
+    """What can be known to be wrong before anything is written, and not after hours of training:
+    ConfigError and UsageError."""
+    check_labels(read_dataset(setting.dataset), "--exclude-label", setting.labels_excluded)
+    read_soundscapes(setting.dataset, [])
+    noisy = [name for name in with_teachers(wanted) if NETS[name].changes.get("noise")]
+    if noisy and not setting.noise:
+        raise UsageError(f"{', '.join(noisy)} train on recorded backgrounds: give --noise FOLDER")
+    if noisy:
+        background_files(setting.noise, setting.noise_excluded)
+
+
 def train_seed(
     setting: Setting,
     seed: int,
@@ -153,12 +166,6 @@ def train_seed(
     if not hand_labels.is_file():
         write_hand_style_labels(dataset, hand_labels)
     names = with_teachers(wanted)
-    noisy = [name for name in names if NETS[name].changes.get("noise")]
-    if noisy and not setting.noise:
-        raise UsageError(f"{', '.join(noisy)} train on recorded backgrounds: give --noise FOLDER")
-    if noisy:
-        # Not after hours, when the first of them is to be trained.
-        background_files(setting.noise, setting.noise_excluded)
     for _, group in groupby(sorted(names, key=_generation), key=_generation):
         generation = list(group)
         missing = [

@@ -29,6 +29,7 @@ from train.reproduce import (
     OPTIMIZER,
     Say,
     Setting,
+    check,
     checkpoint_of,
     is_trained,
     train_seed,
@@ -48,13 +49,14 @@ _FIGURES = "figures.json"
 def reproduce(setting: Setting, words: Sequence[str], say: Say, *, large: bool = False) -> Path:
     """Train and score the rows whose titles hold one of the words, all without any; the path of
     the table, which is written anew with each row. `large`: nets of the paper's own size, too.
-    UsageError when no row is meant."""
+    UsageError when no row is meant; otherwise as `check`."""
     known = [row for row in ROWS if large or not row.large]
     rows = [row for row in known if not words or any(word in row.title for word in words)]
     if not rows:
         titles = "; ".join(row.title for row in known)
         more = "" if large else "; --large has more"
         raise UsageError(f"no row holds {' or '.join(words)}; the rows are: {titles}{more}")
+    check(setting, {name for row in rows for name in row.nets})
     found = _found(setting)
     path = setting.out / TABLE
     make_writable(setting.out)
