@@ -36,7 +36,7 @@ from recorder.detect.metrics import pooled_f1, row_wise_f1
 from recorder.scan import ScanOptions, run_scan
 from recorder.species.counted import frequencies
 from recorder.species.expectation import Asked
-from train.soundscapes import read_soundscapes, stacked
+from train.clips.soundscapes import read_soundscapes, stacked
 
 REPOSITORY = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "prior.json"

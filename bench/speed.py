@@ -28,7 +28,7 @@ import numpy as np
 import soundfile
 
 from export.bench import processor
-from train.synth import rain, wind
+from train.invented.synth import rain, wind
 
 RATE_HZ = 32_000
 HOUR_S = 3600

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from recorder.detect.mel import SAMPLE_RATE_HZ, TOKEN_SAMPLES, log_mel, samples_needed
 from recorder.detect.voice import MEL
-from train.levels import from_db, limited, loud_level, rms, steady_level
+from train.scenes.levels import from_db, limited, loud_level, rms, steady_level
 from train.voice.fit import VoiceTraining, read_voice_net, train_voice
 from train.voice.net import VoiceNet
 from train.voice.scenes import Source, read_sources

@@ -16,11 +16,11 @@ from recorder.detect.mel import CHUNK_S, SAMPLE_RATE_HZ
 from recorder.detect.models import read_model
 from recorder.detect.postprocess import ANY_BIRD_EXPONENT, OWN_SHARE, RECURRENCE_EXPONENT
 from recorder.errors import UsageError
-from train.backbones import dependency_tokens, probe_shape
-from train.checkpoint import Checkpoint
-from train.classifier import Classifier
-from train.scenes import ANY_BIRD
-from train.segmenter import Segmenter
+from train.learning.checkpoint import Checkpoint
+from train.nets.backbones import dependency_tokens, probe_shape
+from train.nets.classifier import Classifier
+from train.nets.segmenter import Segmenter
+from train.scenes.maker import ANY_BIRD
 
 WINDOW_TOKENS = 1920
 HOP_TOKENS = 960

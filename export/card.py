@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from train.checkpoint import Checkpoint
+from train.learning.checkpoint import Checkpoint
 
 
 def attribution(checkpoint: Checkpoint) -> list[str]:

@@ -45,11 +45,11 @@ def onnx(
 ) -> None:
     """Write a bundle: two ONNX graphs, model.json with the tuned threshold, and a model card."""
     from export.bundle import write_bundle
-    from train.ancestors import heard_of_held_out, read_net
-    from train.checkpoint import read_checkpoint
-    from train.dataset import read_dataset
-    from train.judge import dataset_judge
-    from train.soundscapes import read_soundscapes
+    from train.clips.dataset import read_dataset
+    from train.clips.soundscapes import read_soundscapes
+    from train.learning.ancestors import heard_of_held_out, read_net
+    from train.learning.checkpoint import read_checkpoint
+    from train.learning.judge import dataset_judge
 
     if threshold is not None and not 0.0 < threshold < 1.0:
         raise UsageError(f"--threshold {threshold} must lie between 0 and 1")

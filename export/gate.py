@@ -26,7 +26,7 @@ from recorder.detect.pipeline import Pipeline
 from recorder.errors import ModelError, UsageError
 from recorder.keep.formats import write_json
 from recorder.sound.whole import read_mono
-from train.soundscapes import Soundscape, read_soundscapes, stacked
+from train.clips.soundscapes import Soundscape, read_soundscapes, stacked
 
 Floats = NDArray[np.float32]
 Report = dict[str, Any]

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from recorder.detect.mel import FRAMES_PER_TOKEN, PICTURE_FRAMES, MelConfig
 from recorder.errors import ModelError
-from train.classifier import Classifier
-from train.segmenter import Encoder, GlobalAttention, Head
+from train.nets.classifier import Classifier
+from train.nets.segmenter import Encoder, GlobalAttention, Head
 from train.voice.net import VoiceNet
 
 PARITY = 1e-4

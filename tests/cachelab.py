@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from recorder.detect.mel import SAMPLE_RATE_HZ, MelConfig
 from recorder.sound.whole import read_with_remark
-from train.cache import ClipCache
-from train.data import Loaded, Noise, Recording, load_recordings
-from train.dataset import Clip
-from train.hand_labels import HandLabel
-from train.scenes import SceneConfig, SceneMaker
+from train.clips.cache import ClipCache
+from train.clips.dataset import Clip
+from train.clips.hand_labels import HandLabel
+from train.clips.recordings import Loaded, Noise, Recording, load_recordings
+from train.scenes.maker import SceneConfig, SceneMaker
 
 MEL = MelConfig()
 GB = 1e9
@@ -61,7 +61,7 @@ class Decoded:
             self.names.append(path.name)
             return read_with_remark(path, rate_hz)
 
-        monkeypatch.setattr("train.data.read_with_remark", counted)
+        monkeypatch.setattr("train.clips.recordings.read_with_remark", counted)
 
     def since(self) -> list[str]:
         names, self.names = self.names, []

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from recorder.detect.mel import MelConfig
-from train.checkpoint import Checkpoint, read_checkpoint
 from train.config import TrainConfig
-from train.segmenter import Segmenter, SegmenterConfig
+from train.learning.checkpoint import Checkpoint, read_checkpoint
+from train.nets.segmenter import Segmenter, SegmenterConfig
 
 MEL = MelConfig()
 CONFIG = SegmenterConfig(classes=5, width=64)

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recorder.detect.mel import CHUNK_SAMPLES, SAMPLE_RATE_HZ, MelConfig
-from train import beds
-from train.data import Noise, Recording
-from train.dataset import Clip
-from train.scenes import Scene, SceneConfig, SceneMaker
-from train.vary import VaryConfig
+from train.clips.dataset import Clip
+from train.clips.recordings import Noise, Recording
+from train.scenes import beds
+from train.scenes.maker import Scene, SceneConfig, SceneMaker
+from train.scenes.vary import VaryConfig
 
 MEL = MelConfig()
 LABELS = ["burst", "second", "other"]

@@ -21,8 +21,8 @@ from recorder.detect.mel import MelConfig, log_mel, samples_needed
 from recorder.detect.pipeline import Pipeline
 from recorder.detect.postprocess import chunk_probabilities, gated
 from recorder.errors import ModelError
-from train.scenes import ANY_BIRD
-from train.segmenter import Segmenter, SegmenterConfig
+from train.nets.segmenter import Segmenter, SegmenterConfig
+from train.scenes.maker import ANY_BIRD
 
 Birdrec = Callable[..., subprocess.CompletedProcess[str]]
 MakeSound = Callable[..., NDArray[np.float32]]

@@ -15,7 +15,7 @@ from scenery import (
     scene_of,
 )
 
-from train.scenes import ANY_BIRD, SceneConfig, SceneMaker
+from train.scenes.maker import ANY_BIRD, SceneConfig, SceneMaker
 
 
 def _birds(maker: SceneMaker, chunks: int, scenes_made: int = 40) -> NDArray[np.float32]:

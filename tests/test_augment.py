@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from train.augment import colour_and_mask
+from train.nets.augment import colour_and_mask
 
 BATCH, FRAMES, BANDS = 64, 32, 128
 

@@ -9,7 +9,7 @@ import torch
 
 from recorder.detect.mel import FRAMES_PER_TOKEN, MelConfig
 from recorder.errors import ConfigError
-from train.backbones import (
+from train.nets.backbones import (
     BackboneError,
     as_float32,
     create_backbone,
@@ -18,7 +18,7 @@ from train.backbones import (
     load_pretrained,
     probe_shape,
 )
-from train.segmenter import Encoder, SegmenterConfig
+from train.nets.segmenter import Encoder, SegmenterConfig
 
 MEL = MelConfig()
 LOOK_AHEAD_TOKENS = 8
@@ -118,7 +118,7 @@ def test_without_a_network_it_stays_as_it_was_and_says_so(monkeypatch: pytest.Mo
         raise OSError("An error happened while trying to locate the file on the Hub\nand more")
 
     with monkeypatch.context() as patch:
-        patch.setattr("train.backbones.create_backbone", no_network)
+        patch.setattr("train.nets.backbones.create_backbone", no_network)
         words = load_pretrained(net, "resnet10t", 2, "timm")
     assert words == (
         "resnet10t from scratch: no pretrained weights could be fetched "

@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from recorder.detect.mel import SAMPLE_RATE_HZ
-from train import beds
-from train.beds import NoiseBeds
-from train.data import Noise, Recording
-from train.dataset import Clip
-from train.levels import rms
+from train.clips.dataset import Clip
+from train.clips.recordings import Noise, Recording
+from train.scenes import beds
+from train.scenes.beds import NoiseBeds
+from train.scenes.levels import rms
 
 
 def _tone(hz: float, seconds: float = 1.0) -> NDArray[np.int16]:

@@ -30,11 +30,11 @@ from cachelab import clips as clips
 from cachelab import decoded as decoded
 from torch.utils.data import DataLoader
 
-from train.cache import CachedRecording
-from train.data import load_recordings
-from train.dataset import Clip
-from train.hand_labels import HandLabel
-from train.scenes import SceneMaker
+from train.clips.cache import CachedRecording
+from train.clips.dataset import Clip
+from train.clips.hand_labels import HandLabel
+from train.clips.recordings import load_recordings
+from train.scenes.maker import SceneMaker
 
 
 def test_scenes_are_the_same_without_with_and_with_a_warm_cache(

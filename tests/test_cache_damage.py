@@ -29,8 +29,8 @@ from cachelab import decoded as decoded
 from recorder.detect.mel import SAMPLE_RATE_HZ
 from recorder.errors import ConfigError
 from recorder.sound.whole import read_with_remark
-from train.data import load_recordings
-from train.dataset import Clip
+from train.clips.dataset import Clip
+from train.clips.recordings import load_recordings
 
 
 def _note(raw: Path) -> Path:
@@ -184,7 +184,7 @@ def test_a_clip_that_is_being_written_is_not_kept(
         os.utime(path, ns=(1, 1))
         return samples
 
-    monkeypatch.setattr("train.data.read_with_remark", read_and_touched)
+    monkeypatch.setattr("train.clips.recordings.read_with_remark", read_and_touched)
     (recording,) = load_recordings([clips[0]], MEL, None, open_cache(tmp_path).prepare).recordings
     use(recording)
     assert raw_files(tmp_path) == []

@@ -13,10 +13,10 @@ from toylab import TINY, write_lab
 from export.bundle import write_bundle
 from recorder.detect.mel import CHUNK_SAMPLES, MelConfig, chunk_picture
 from recorder.detect.models import load_model
-from train.checkpoint import read_checkpoint
-from train.classifier import Classifier, ClassifierConfig
-from train.loop import fit
-from train.predict import Pictures, chunk_scores, features_of, unsmoothed
+from train.learning.checkpoint import read_checkpoint
+from train.learning.loop import fit
+from train.nets.classifier import Classifier, ClassifierConfig
+from train.nets.predict import Pictures, chunk_scores, features_of, unsmoothed
 
 MEL = MelConfig()
 CONFIG = replace(TINY, model="classifier", steps=2, evaluate_every=2)

@@ -20,8 +20,8 @@ from scenery import (
 )
 
 from recorder.detect.mel import CHUNK_SAMPLES, SAMPLE_RATE_HZ
-from train.cuts import loud_frame
-from train.scenes import Stretch
+from train.scenes.cuts import loud_frame
+from train.scenes.maker import Stretch
 
 
 @settings(deadline=None, max_examples=40)
@@ -115,7 +115,7 @@ def test_loudness_follows_a_call_that_is_played_faster_or_slower(
     )
     recording = burst_recording("burst", 8.0, (2.0, 3.0))
     maker = scene_maker(config, recording)
-    monkeypatch.setattr("train.vary._drawn_speed", lambda *_: speed)
+    monkeypatch.setattr("train.scenes.vary._drawn_speed", lambda *_: speed)
     stretch = maker._stretch(np.random.default_rng(0), recording, 8 * SAMPLE_RATE_HZ)
     assert stretch.variation.speed == speed
     samples = maker._renderer.layer(stretch.layer(0, 1.0, 0))

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from recorder.errors import UsageError
-from train.contours import Take, measure_call, measure_takes
-from train.synth import Contour, render_call
-from train.toys import write_toy_dataset
+from train.invented.contours import Take, measure_call, measure_takes
+from train.invented.synth import Contour, render_call
+from train.invented.toys import write_toy_dataset
 
 ReadCsv = Callable[[Path], list[dict[str, str]]]
 RATE_HZ = 32000

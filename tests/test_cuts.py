@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder.detect.mel import CHUNK_SAMPLES, TOKEN_SAMPLES, TOKENS_PER_CHUNK, MelConfig
-from train.cuts import call_frame, smart_crop
-from train.data import Recording
-from train.dataset import Clip
-from train.scenes import SceneConfig, SceneMaker
-from train.vary import VaryConfig
+from train.clips.dataset import Clip
+from train.clips.recordings import Recording
+from train.scenes.cuts import call_frame, smart_crop
+from train.scenes.maker import SceneConfig, SceneMaker
+from train.scenes.vary import VaryConfig
 
 TOKENS = 96
 CALL = (70, 73)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recorder.errors import ConfigError
-from train.dataset import Clip, core_labels, key, read_dataset, read_split, read_table
+from train.clips.dataset import Clip, core_labels, key, read_dataset, read_split, read_table
 
 COLUMNS_2021 = [
     "primary_label",

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from recorder.detect.mel import SAMPLE_RATE_HZ
-from train.denoise import denoised
+from train.clips.denoise import denoised
 
 BURSTS_S = ((1.0, 1.3), (3.0, 3.4), (5.5, 5.8))
 SECONDS = 8.0

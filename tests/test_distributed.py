@@ -15,12 +15,12 @@ import torch
 from toylab import TINY, write_lab
 
 from recorder.detect.mel import MelConfig
-from train.checkpoint import read_checkpoint
-from train.loop import SceneBatches
-from train.material import gather
-from train.nets import new_net
-from train.objective import Objective
-from train.scenes import SceneMaker
+from train.learning.checkpoint import read_checkpoint
+from train.learning.loop import SceneBatches
+from train.learning.objective import Objective
+from train.material.gather import gather
+from train.nets.build import new_net
+from train.scenes.maker import SceneMaker
 
 CONFIG = replace(TINY, batch_chunks=4, precision="float32", learning_rate=1e-3, average_decay=0.0)
 TOML = """

@@ -12,14 +12,14 @@ from export.bundle import write_bundle
 from recorder.detect.mel import MelConfig
 from recorder.detect.metrics import pooled_f1
 from recorder.scan import ScanOptions, run_scan
-from train import toys
-from train.checkpoint import read_checkpoint
+from train.clips.soundscapes import read_soundscapes, stacked
 from train.config import TrainConfig
-from train.judge import dataset_judge
-from train.loop import fit
-from train.scenes import SceneConfig
-from train.soundscapes import read_soundscapes, stacked
-from train.vary import VaryConfig
+from train.invented import toys
+from train.learning.checkpoint import read_checkpoint
+from train.learning.judge import dataset_judge
+from train.learning.loop import fit
+from train.scenes.maker import SceneConfig
+from train.scenes.vary import VaryConfig
 
 Bools = NDArray[np.bool_]
 

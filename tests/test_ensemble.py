@@ -12,9 +12,10 @@ import pytest
 from toylab import TINY, write_lab
 
 from recorder.errors import UsageError
-from train.ensemble import average_known, combined, score_soundscapes
-from train.evaluate import evaluate_scan
-from train.loop import fit
+from train.judging.ensemble import combined, score_soundscapes
+from train.judging.evaluate import evaluate_scan
+from train.learning.loop import fit
+from train.nets.predict import average_known
 
 
 def _nets(*kinds: str) -> list[Any]:

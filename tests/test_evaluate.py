@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from recorder.detect.metrics import evaluate
 from recorder.errors import ConfigError
-from train.evaluate import Evaluation, bootstrap_intervals, evaluate_scan
-from train.soundscapes import Soundscape, read_soundscapes, stacked
-from train.toys import write_toy_dataset
+from train.clips.soundscapes import Soundscape, read_soundscapes, stacked
+from train.invented.toys import write_toy_dataset
+from train.judging.evaluate import Evaluation, bootstrap_intervals, evaluate_scan
 
 Birdrec = Callable[..., subprocess.CompletedProcess[str]]
 THRESHOLD = 0.5

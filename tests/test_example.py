@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from train.synth import Event
-from train.toys import birds_in_chunk
+from train.invented.synth import Event
+from train.invented.toys import birds_in_chunk
 
 ReadCsv = Callable[[Path], list[dict[str, str]]]
 RATE_HZ = 32000

@@ -19,8 +19,8 @@ from recorder.detect.bundle import DEFAULT_BUNDLE, Bundle, read_bundle
 from recorder.detect.inference import Networks
 from recorder.detect.mel import log_mel, samples_needed
 from recorder.errors import ModelError
-from train.backbones import dependency_tokens, probe_shape
-from train.checkpoint import Checkpoint, read_checkpoint
+from train.learning.checkpoint import Checkpoint, read_checkpoint
+from train.nets.backbones import dependency_tokens, probe_shape
 
 Floats = NDArray[np.float32]
 

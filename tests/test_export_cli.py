@@ -13,8 +13,8 @@ import torch
 from toylab import TINY, write_lab
 
 from recorder.detect.mel import MelConfig
-from train.loop import fit
-from train.segmenter import Segmenter, SegmenterConfig
+from train.learning.loop import fit
+from train.nets.segmenter import Segmenter, SegmenterConfig
 
 Birdrec = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from recorder.detect.metrics import best_threshold, pooled_f1, row_wise_f1
-from train.evaluate import LabelledScan
-from train.figures import Confusion, confusions, nocall_curve, reliability, traces
-from train.snr import EVENTS, Event, heard_in, recall_by_snr
-from train.soundscapes import Soundscape, stacked
-from train.thresholds import CANDIDATES, counts, suggest_threshold, threshold_curve
+from train.clips.soundscapes import Soundscape, stacked
+from train.judging.evaluate import LabelledScan
+from train.judging.figures import Confusion, confusions, nocall_curve, reliability, traces
+from train.judging.snr import EVENTS, Event, heard_in, recall_by_snr
+from train.judging.thresholds import CANDIDATES, counts, suggest_threshold, threshold_curve
 
 ANT, BEE, CAT = "ant", "bee", "cat"
 Table = list[list[float]]

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder.errors import ConfigError, UsageError
-from train.dataset import Clip, Dataset, key
-from train.folds import Folds, make_folds, read_folds, write_folds
+from train.clips.dataset import Clip, Dataset, key
+from train.clips.folds import Folds, make_folds, read_folds, write_folds
 
 Birdrec = Callable[..., subprocess.CompletedProcess[str]]
 

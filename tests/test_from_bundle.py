@@ -14,10 +14,10 @@ from toylab import TINY, write_lab
 
 from export.bundle import write_bundle
 from recorder.errors import ConfigError, ModelError
-from train.checkpoint import Checkpoint, read_checkpoint
-from train.from_bundle import bundle_checkpoint
-from train.loop import fit
-from train.teachers import read_teachers
+from train.learning.checkpoint import Checkpoint, read_checkpoint
+from train.learning.from_bundle import bundle_checkpoint
+from train.learning.loop import fit
+from train.learning.teachers import read_teachers
 
 
 @pytest.fixture(scope="module")

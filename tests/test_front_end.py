@@ -15,7 +15,7 @@ from recorder.detect.mel import (
     log_mel,
     samples_needed,
 )
-from train.front_end import TorchLogMel
+from train.nets.front_end import TorchLogMel
 
 Samples = NDArray[np.float32]
 

@@ -26,7 +26,7 @@ from recorder.detect.inference import Networks
 from recorder.detect.pipeline import Pipeline
 from recorder.detect.precision import choose_precision, int8_is_exact
 from recorder.errors import ModelError, UsageError
-from train.soundscapes import Soundscape
+from train.clips.soundscapes import Soundscape
 
 pytestmark = pytest.mark.skipif(not int8_is_exact(), reason="int8 overflows on this processor")
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from recorder.detect.mel import SAMPLE_RATE_HZ, MelConfig
 from recorder.errors import ConfigError
-from train.data import Noise, load_recordings
-from train.dataset import Clip
-from train.hand_labels import HandLabel, read_hand_labels, without_voice
-from train.scenes import SceneConfig, SceneMaker
+from train.clips.dataset import Clip
+from train.clips.hand_labels import HandLabel, read_hand_labels, without_voice
+from train.clips.recordings import Noise, load_recordings
+from train.scenes.maker import SceneConfig, SceneMaker
 
 HEADER = "row_id,human_voice,nocall,t_range\n"
 

@@ -12,12 +12,12 @@ from toylab import TINY, write_lab
 
 from recorder.detect.mel import SAMPLE_RATE_HZ, MelConfig, log_mel
 from recorder.errors import ConfigError, ModelError
-from train.checkpoint import read_checkpoint
-from train.data import Recording
-from train.imagined import imagine, imagined_recordings, is_imagined, recording_of
-from train.loop import fit
-from train.material import gather
-from train.scenes import SceneConfig, SceneMaker
+from train.clips.recordings import Recording
+from train.invented.imagined import imagine, imagined_recordings, is_imagined, recording_of
+from train.learning.checkpoint import read_checkpoint
+from train.learning.loop import fit
+from train.material.gather import gather
+from train.scenes.maker import SceneConfig, SceneMaker
 
 CONFIG = replace(TINY, any_bird=True)
 

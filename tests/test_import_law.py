@@ -17,6 +17,11 @@ import recorder
 
 ROOT = Path(recorder.__file__).parent.parent
 ROOMS = ("recorder.sound", "recorder.detect", "recorder.keep")
+TRAIN = (
+    *("clips", "invented", "scenes", "config", "steps", "config_file", "nets", "material"),
+    *("learning", "judging", "table2", "voice", "cli"),
+)
+"""From the ground up, as docs/architecture.md has them."""
 HEAVY = ("torch", "torchvision", "timm", "pandas", "librosa", "scipy.signal")
 
 SCAN_AND_LIST = """
@@ -74,6 +79,23 @@ def test_there_is_something_to_check() -> None:
     assert "recorder.errors.AudioFileError" in imports(ROOT / "recorder/sound/audiofile.py")
 
 
+def test_rooms_of_train_know_only_what_is_below_them() -> None:
+    if not (ROOT / "train").is_dir():
+        pytest.skip("an installation without the training code")
+    upwards = []
+    for path in source_files("train"):
+        room = path.relative_to(ROOT / "train").with_suffix("").parts[0]
+        if room == "__init__":
+            continue
+        above = TRAIN[TRAIN.index(room) + 1 :]
+        upwards += [
+            f"{module_name(path)} imports {name}"
+            for name in imports(path)
+            if any(is_in(name, f"train.{other}") for other in above)
+        ]
+    assert upwards == []
+
+
 def test_the_recorder_knows_neither_train_nor_export() -> None:
     assert forbidden("recorder", "train", "export") == []
 
@@ -104,10 +126,11 @@ def test_the_errors_import_nothing_of_ours() -> None:
     assert not any(is_in(name, "recorder") for name in names)
 
 
-def test_no_module_imports_itself_in_a_circle() -> None:
+@pytest.mark.parametrize("package", ["recorder", "train", "export"])
+def test_no_module_imports_itself_in_a_circle(package: str) -> None:
     graph = {
-        module_name(path): {name for name in imports(path) if is_in(name, "recorder")}
-        for path in source_files("recorder")
+        module_name(path): {name for name in imports(path) if is_in(name, package)}
+        for path in source_files(package)
     }
     done: set[str] = set()
 

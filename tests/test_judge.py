@@ -11,12 +11,12 @@ from torch import Tensor
 
 from recorder.detect.mel import SAMPLE_RATE_HZ, TOKENS_PER_CHUNK, MelConfig
 from recorder.errors import ModelError
-from train.data import Noise, Recording
-from train.dataset import Clip
-from train.judge import Judge, composed_judge, dataset_judge
-from train.predict import Pictures, field_scores
-from train.soundscapes import Soundscape, read_soundscapes
-from train.toys import write_toy_dataset
+from train.clips.dataset import Clip
+from train.clips.recordings import Noise, Recording
+from train.clips.soundscapes import Soundscape, read_soundscapes
+from train.invented.toys import write_toy_dataset
+from train.learning.judge import Judge, composed_judge, dataset_judge
+from train.nets.predict import Pictures, field_scores
 
 LABELS = ["toy_trill", "toy_upsweep"]
 

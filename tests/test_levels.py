@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from recorder.detect.mel import SAMPLE_RATE_HZ
-from train.levels import from_db, limited, loud_level, rms, steady_level
+from train.scenes.levels import from_db, limited, loud_level, rms, steady_level
 
 
 def _tone(hz: float, amplitude: float, seconds: float = 2.0) -> NDArray[np.float32]:

@@ -30,9 +30,9 @@ from cachelab import clips as clips
 from cachelab import decoded as decoded
 
 from recorder.detect.mel import SAMPLE_RATE_HZ
-from train.cache import ClipCache
-from train.data import Recording, load_recordings
-from train.dataset import Clip
+from train.clips.cache import ClipCache
+from train.clips.dataset import Clip
+from train.clips.recordings import Recording, load_recordings
 
 
 def test_the_clip_used_least_recently_makes_room(

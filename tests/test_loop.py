@@ -19,17 +19,17 @@ from toylab import TINY, write_lab
 
 from recorder.detect.mel import MelConfig, samples_needed
 from recorder.errors import ConfigError, UsageError
-from train import loop
-from train.augment import draw_seed
-from train.checkpoint import WeightAverage
-from train.data import Recording
-from train.dataset import Clip
-from train.loop import SceneBatches, fit
-from train.made_of import made_of
-from train.nets import new_net
-from train.objective import Batch, Objective, precision
-from train.render_torch import TorchRenderer
-from train.scenes import Scene
+from train.clips.dataset import Clip
+from train.clips.recordings import Recording
+from train.learning import loop
+from train.learning.checkpoint import WeightAverage
+from train.learning.loop import SceneBatches, fit
+from train.learning.objective import Batch, Objective, precision
+from train.material.made_of import made_of
+from train.nets.augment import draw_seed
+from train.nets.build import new_net
+from train.scenes.maker import Scene
+from train.scenes.render_torch import TorchRenderer
 
 CONFIG = replace(
     TINY, steps=4, batch_chunks=4, warmup_steps=2, evaluate_every=2, dropout=0.1, skip_attention=0.2

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from recorder.detect import postprocess
-from train.losses import (
+from train.nets.losses import (
     SOFT_MAXIMUM,
     SOFT_MINIMUM,
     aggregate,

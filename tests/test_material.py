@@ -12,10 +12,10 @@ from toylab import TINY, write_lab
 
 from recorder.detect.mel import MelConfig
 from recorder.errors import ConfigError
-from train.dataset import Clip, Dataset, key, read_dataset
-from train.folds import divided, make_folds, write_folds
-from train.loop import fit
-from train.material import gather
+from train.clips.dataset import Clip, Dataset, key, read_dataset
+from train.clips.folds import divided, make_folds, write_folds
+from train.learning.loop import fit
+from train.material.gather import gather
 
 CONFIG = dataclasses.replace(TINY, any_bird=True)
 

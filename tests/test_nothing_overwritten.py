@@ -229,7 +229,7 @@ def test_a_label_that_no_clip_has_cannot_be_left_out(tmp_path: Path) -> None:
 
     from toylab import TINY, write_lab
 
-    from train.loop import fit
+    from train.learning.loop import fit
 
     lab = write_lab(tmp_path)
     with pytest.raises(ConfigError, match=r"labels_excluded: .*'toy_upswep'; did you mean"):

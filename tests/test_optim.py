@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from train.optim import Over9000
+from train.learning.optim import Over9000
 
 Weights = NDArray[np.float64]
 

@@ -14,14 +14,14 @@ from toylab import TINY, write_lab
 
 from recorder.detect.mel import MelConfig
 from recorder.errors import ConfigError
-from train.checkpoint import read_checkpoint
-from train.data import load_recordings
-from train.dataset import key, read_dataset
-from train.folds import make_folds, read_folds, write_folds
-from train.loop import fit
-from train.out_of_fold import token_scores, write_pseudo_labels
-from train.pseudo import read_pseudo_labels
-from train.pseudo_traces import pseudo_traces
+from train.clips.dataset import key, read_dataset
+from train.clips.folds import make_folds, read_folds, write_folds
+from train.clips.recordings import load_recordings
+from train.judging.pseudo_traces import pseudo_traces
+from train.learning.checkpoint import read_checkpoint
+from train.learning.loop import fit
+from train.learning.out_of_fold import token_scores, write_pseudo_labels
+from train.scenes.pseudo import read_pseudo_labels
 
 CONFIG = replace(TINY, any_bird=True)
 

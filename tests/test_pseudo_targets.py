@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from recorder.detect.mel import FRAMES_PER_TOKEN, TOKEN_SAMPLES
-from train.data import Recording
-from train.dataset import Clip
-from train.imagined import LABEL
-from train.pseudo_targets import UNKNOWN, TokenStates, call_token, found_nowhere, may_call
+from train.clips.dataset import Clip
+from train.clips.recordings import Recording
+from train.invented.imagined import LABEL
+from train.scenes.pseudo_targets import UNKNOWN, TokenStates, call_token, found_nowhere, may_call
 
 WREN, JAY, OWL = 0, 1, 2
 

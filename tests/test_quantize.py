@@ -22,7 +22,7 @@ from recorder.detect.inference import Networks
 from recorder.detect.mel import log_mel
 from recorder.detect.precision import choose_precision, int8_is_exact
 from recorder.errors import ModelError, UsageError
-from train.from_bundle import bundle_checkpoint
+from train.learning.from_bundle import bundle_checkpoint
 
 Floats = NDArray[np.float32]
 pytestmark = pytest.mark.skipif(not int8_is_exact(), reason="int8 overflows on this processor")

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from scenery import COMPOSED, UNVARIED, WEAK, burst_recording, scene_maker, scene_of
 
 from recorder.detect.mel import SAMPLE_RATE_HZ
-from train import beds
-from train.data import Noise, Recording
-from train.render_torch import TorchRenderer, table_of
-from train.scenes import SceneConfig, SceneMaker
-from train.vary import VaryConfig
+from train.clips.recordings import Noise, Recording
+from train.scenes import beds
+from train.scenes.maker import SceneConfig, SceneMaker
+from train.scenes.render_torch import TorchRenderer, table_of
+from train.scenes.vary import VaryConfig
 
 CPU = torch.device("cpu")
 COLOURED = replace(UNVARIED, colour_chance=1.0, own_noise_chance=1.0)
@@ -71,7 +71,7 @@ def test_both_renderers_make_the_same_scenes(
 def test_a_tone_that_is_played_faster_stays_one_tone(
     speed: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("train.vary._drawn_speed", lambda *_: speed)
+    monkeypatch.setattr("train.scenes.vary._drawn_speed", lambda *_: speed)
     recording = burst_recording("burst", 12.0, (0.0, 12.0), tone_hz=6000.0)
     config = replace(WEAK, bed_chance=0.0, weak_snr_db=(60.0, 60.0), mixup_chance=0.0)
     maker = scene_maker(replace(config, own_noise_chance=0.0, vary=FASTER), recording)

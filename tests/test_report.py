@@ -15,10 +15,10 @@ import pytest
 
 from recorder.errors import ConfigError, UsageError
 from recorder.keep.formats import write_json
-from train import report as report_module
-from train.evaluate import evaluate_scan
-from train.report import write_report
-from train.report_data import without_nan
+from train.judging import report as report_module
+from train.judging.evaluate import evaluate_scan
+from train.judging.report import write_report
+from train.judging.report_data import without_nan
 
 Birdrec = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -16,10 +16,11 @@ import torch
 from recorder.detect.mel import SAMPLE_RATE_HZ
 from recorder.detect.metrics import Scores
 from recorder.errors import ConfigError, UsageError
-from train.config import read_config
-from train.dataset import Clip, Dataset, read_dataset
-from train.hand_labels import read_hand_labels
-from train.reproduce import (
+from train.clips.dataset import Clip, Dataset, read_dataset
+from train.clips.hand_labels import read_hand_labels
+from train.config_file import read_config
+from train.invented.toys import write_toy_dataset
+from train.table2.reproduce import (
     NETS,
     Setting,
     _silences,
@@ -28,9 +29,8 @@ from train.reproduce import (
     with_teachers,
     write_hand_style_labels,
 )
-from train.table2 import reproduce, write_table
-from train.table2_rows import ROWS
-from train.toys import write_toy_dataset
+from train.table2.rows import ROWS
+from train.table2.table import reproduce, write_table
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_a_row_is_written_as_soon_as_its_nets_are_trained(
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("train.reproduce._teach", stopped)
+    monkeypatch.setattr("train.table2.reproduce._teach", stopped)
     broken = replace(setting, out=tmp_path)
     with pytest.raises(KeyboardInterrupt):
         reproduce(broken, ["step 2"], print)
@@ -165,7 +165,7 @@ def test_words_that_are_in_no_row_are_refused(setting: Setting) -> None:
 
 @pytest.mark.usefixtures("said")
 def test_every_net_of_the_table_has_a_valid_configuration(setting: Setting) -> None:
-    from train import reproduce as nets
+    from train.table2 import reproduce as nets
 
     for name, net in NETS.items():
         toml = setting.out / f"{name}.toml"
@@ -181,7 +181,7 @@ def test_every_net_of_the_table_has_a_valid_configuration(setting: Setting) -> N
 def test_what_the_table_leaves_out_its_nets_leave_out(
     setting: Setting, tmp_path: Path, name: str
 ) -> None:
-    from train import reproduce as nets
+    from train.table2 import reproduce as nets
 
     less = replace(setting, labels_excluded=("toy_trill",), noise_excluded=("rain", "wind_0"))
     toml = tmp_path / "net.toml"

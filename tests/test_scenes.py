@@ -17,8 +17,8 @@ from scenery import (
 )
 
 from recorder.detect.mel import SAMPLE_RATE_HZ, samples_needed
-from train.data import Recording
-from train.scenes import SceneConfig
+from train.clips.recordings import Recording
+from train.scenes.maker import SceneConfig
 
 
 @pytest.mark.parametrize("config", [COMPOSED, WEAK], ids=["composed", "weak"])

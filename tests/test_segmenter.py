@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from recorder.detect.mel import FRAMES_PER_TOKEN, MelConfig
-from train.backbones import dependency_tokens, probe_shape
-from train.segmenter import (
+from train.nets.backbones import dependency_tokens, probe_shape
+from train.nets.segmenter import (
     Encoder,
     GlobalAttention,
     Head,

@@ -11,12 +11,12 @@ import soundfile
 
 from recorder.detect.mel import CHUNK_SAMPLES, SAMPLE_RATE_HZ, MelConfig
 from recorder.errors import ConfigError
+from train.clips.dataset import read_dataset
+from train.clips.folds import make_folds, write_folds
+from train.clips.soundscapes import Soundscape, of_fold, read_soundscapes, silent_stretches
 from train.config import TrainConfig
-from train.dataset import read_dataset
-from train.folds import make_folds, write_folds
-from train.material import gather
-from train.soundscapes import Soundscape, of_fold, read_soundscapes, silent_stretches
-from train.toys import write_toy_dataset
+from train.invented.toys import write_toy_dataset
+from train.material.gather import gather
 
 
 def _soundscape(name: str, truth: list[bool]) -> Soundscape:

@@ -11,9 +11,9 @@ from toylab import TINY, write_lab
 
 from export.bundle import write_bundle
 from recorder.errors import ConfigError, UsageError
-from train.checkpoint import read_checkpoint
-from train.loop import fit
-from train.soup import write_soup
+from train.learning.checkpoint import read_checkpoint
+from train.learning.loop import fit
+from train.learning.soup import write_soup
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recorder.errors import ConfigError
-from train.config import read_config
+from train.config_file import read_config
 
 BASE = """
 name = "birds"

@@ -20,7 +20,7 @@ from recorder.report.svg import (
     number,
     words,
 )
-from train.strips import Strip, strips
+from train.judging.strips import Strip, strips
 
 EVIL = "<script>alert('x')</script>&\"\x07"
 NAN = float("nan")

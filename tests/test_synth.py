@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from scipy.signal import butter, sosfiltfilt, welch
 
-from train.synth import (
+from train.invented.synth import (
     Contour,
     Event,
     compose,
@@ -18,7 +18,7 @@ from train.synth import (
     render_call,
     wind,
 )
-from train.toys import TOYS, birds_in_chunk, toy_species
+from train.invented.toys import TOYS, birds_in_chunk, toy_species
 
 RATE_HZ = 32000
 ROOT = Path(__file__).parents[1]

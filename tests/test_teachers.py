@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from recorder.detect.mel import MelConfig
 from recorder.errors import ConfigError
 from train import cli
-from train.checkpoint import read_checkpoint
-from train.config import read_config
-from train.loop import fit
-from train.teachers import Teachers, read_teachers
+from train.config_file import read_config
+from train.learning.checkpoint import read_checkpoint
+from train.learning.loop import fit
+from train.learning.teachers import Teachers, read_teachers
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from recorder.errors import UsageError
-from train.toys import toy_species, write_toy_dataset
+from train.invented.toys import toy_species, write_toy_dataset
 
 ReadCsv = Callable[[Path], list[dict[str, str]]]
 RATE_HZ = 32000

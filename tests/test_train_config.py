@@ -8,7 +8,8 @@ import pytest
 
 import train
 from recorder.errors import ConfigError
-from train.config import TrainConfig, read_config
+from train.config import TrainConfig
+from train.config_file import read_config
 
 _LEAST = 'name = "toy"\ndataset = "data"\nnoise = ["noise"]\n'
 _SHIPPED = sorted((Path(train.__file__).parent / "configs").glob("*.toml"))

@@ -12,14 +12,14 @@ from scipy.signal import lfilter
 
 from recorder.detect.mel import SAMPLE_RATE_HZ, TOKEN_SAMPLES, MelConfig, log_mel, samples_needed
 from recorder.errors import ConfigError
-from train.data import (
+from train.clips.dataset import Clip
+from train.clips.recordings import (
     ACTIVE_LOUDNESS,
     load_noise,
     load_recordings,
     loudness,
     other_birds,
 )
-from train.dataset import Clip
 
 Samples = NDArray[np.float32]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from recorder.detect.mel import SAMPLE_RATE_HZ
-from train.vary import VaryConfig, vary
+from train.scenes.vary import VaryConfig, vary
 
 NOTHING = VaryConfig(speed_chance=0.0, colour_chance=0.0, echo_chance=0.0)
 ALWAYS = VaryConfig(speed_chance=1.0, colour_chance=1.0, echo_chance=1.0)

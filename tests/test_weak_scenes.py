@@ -20,8 +20,8 @@ from scenery import (
 )
 
 from recorder.detect.mel import SAMPLE_RATE_HZ, TOKEN_SAMPLES, samples_needed
-from train.cuts import smart_crop
-from train.vary import VaryConfig
+from train.scenes.cuts import smart_crop
+from train.scenes.vary import VaryConfig
 
 
 @settings(deadline=None, max_examples=30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from train.config import TrainConfig
-from train.toys import write_toy_dataset
+from train.invented.toys import write_toy_dataset
 
 TINY = TrainConfig(
     name="toy",

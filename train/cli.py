@@ -40,8 +40,8 @@ def fit(
     # Threads that wait in a loop slow down everything when a core is shared; this must be set
     # before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from train.config import read_config
-    from train.loop import fit as run
+    from train.config_file import read_config
+    from train.learning.loop import fit as run
 
     chosen = read_config(config, step, {"pseudo_labels": pseudo_labels, "init_from": init}, seed)
     typer.echo(run(chosen, config, out, say=lambda line: typer.echo(line, err=True)))
@@ -60,8 +60,8 @@ def distil(
 ) -> None:
     """Train one net to say what several say on average, on the same scenes."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from train.config import read_config
-    from train.loop import fit as run
+    from train.config_file import read_config
+    from train.learning.loop import fit as run
 
     chosen = read_config(config, given={"teachers": teacher, "init_from": init})
     typer.echo(run(chosen, config, out, say=lambda line: typer.echo(line, err=True)))
@@ -80,7 +80,7 @@ def average(
 
     It may err less than each of them. Nets that were begun apart have no mean that knows anything.
     """
-    from train.soup import write_soup
+    from train.learning.soup import write_soup
 
     typer.echo(write_soup(nets, out, say=lambda line: typer.echo(line, err=True)))
 
@@ -98,7 +98,7 @@ def pseudo_label(
     ] = None,
 ) -> None:
     """Let each net say where birds call in the clips that its fold held out."""
-    from train.out_of_fold import write_pseudo_labels
+    from train.learning.out_of_fold import write_pseudo_labels
 
     done = write_pseudo_labels(
         checkpoints,
@@ -128,8 +128,8 @@ def folds(
 
     Clips that have a fold in the table keep it; new ones are added.
     """
-    from train.dataset import key, read_dataset
-    from train.folds import FOLDS, make_folds, read_folds, write_folds
+    from train.clips.dataset import key, read_dataset
+    from train.clips.folds import FOLDS, make_folds, read_folds, write_folds
 
     path = out or dataset / FOLDS
     data = read_dataset(dataset)
@@ -185,8 +185,8 @@ def reproduce(
     24 trainings a seed: about ten hours for three seeds on two cores of 2024.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from train.reproduce import Setting
-    from train.table2 import reproduce as run
+    from train.table2.reproduce import Setting
+    from train.table2.table import reproduce as run
 
     if min(seeds, folds - 1, steps) < 1 or jobs < 0:
         raise UsageError("--seeds, --steps and --jobs must be 1 or more, --folds 2 or more")
@@ -242,7 +242,7 @@ def score(
     out: Annotated[Path, typer.Option(help="For `birdrec train evaluate`.")],
 ) -> None:
     """Score labelled soundscapes with checkpoints as they are; several are averaged (§2.5)."""
-    from train.ensemble import score_soundscapes
+    from train.judging.ensemble import score_soundscapes
 
     threshold = score_soundscapes(
         checkpoints, dataset, out, say=lambda line: typer.echo(line, err=True)
@@ -264,8 +264,8 @@ def evaluate(
     ] = None,
 ) -> None:
     """Compare a scan of labelled soundscapes with the truth."""
-    from train.evaluate import evaluate_scan
-    from train.report import PAGE, write_report
+    from train.judging.evaluate import evaluate_scan
+    from train.judging.report import PAGE, write_report
 
     if pseudo_labels and not report:
         raise UsageError("--pseudo-labels are shown in a report: give --report as well")

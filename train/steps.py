@@ -7,10 +7,9 @@ the last word.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from train.config import TrainConfig
+from train.config import STEPS, TrainConfig
 
 Changes = dict[str, Any]
 
@@ -45,4 +44,6 @@ def shift(config: TrainConfig) -> Changes:
     }
 
 
-RECIPES: dict[int, Callable[[TrainConfig], Changes]] = {1: weak, 2: segment, 3: shift}
+RECIPES: dict[int, Callable[[TrainConfig], Changes]] = dict(
+    zip(STEPS, (weak, segment, shift), strict=True)
+)

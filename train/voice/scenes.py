@@ -13,9 +13,9 @@ from recorder.detect.mel import SAMPLE_RATE_HZ, TOKEN_SAMPLES, log_mel, samples_
 from recorder.detect.voice import MEL
 from recorder.errors import AudioFileError, UsageError
 from recorder.sound.whole import read_mono
-from train.dataset import audio_below
-from train.levels import from_db, limited, loud_level, rms, steady_level
-from train.vary import VaryConfig, vary
+from train.clips.dataset import audio_below
+from train.scenes.levels import from_db, limited, loud_level, rms, steady_level
+from train.scenes.vary import VaryConfig, vary
 
 Samples = NDArray[np.float32]
 States = NDArray[np.int8]

@@ -1,0 +1,1 @@
+"""What lies on disk: recordings, their labels, who holds out what; decoded."""

@@ -1,0 +1,1 @@
+"""What a net or a scan is worth, in figures and on a page."""

@@ -1,0 +1,1 @@
+"""From scenes to a checkpoint, and from checkpoints to the next."""

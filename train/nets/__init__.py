@@ -1,0 +1,1 @@
+"""The nets, what they see and what they are measured by."""
