@@ -25,7 +25,7 @@ from recorder.detect.inference import Networks
 from recorder.detect.mel import CHUNK_SAMPLES, SAMPLE_RATE_HZ, TOKENS_PER_CHUNK
 from recorder.detect.onnx_file import read_onnx
 from recorder.detect.rolling import RollingPipeline
-from recorder.sound.whole import read_mono
+from recorder.sound.files.whole import read_mono
 
 Floats = NDArray[np.float32]
 

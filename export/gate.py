@@ -25,7 +25,7 @@ from recorder.detect.metrics import evaluate, per_class
 from recorder.detect.pipeline import Pipeline
 from recorder.errors import ModelError, UsageError
 from recorder.keep.formats import write_json
-from recorder.sound.whole import read_mono
+from recorder.sound.files.whole import read_mono
 from train.clips.soundscapes import Soundscape, read_soundscapes, stacked
 
 Floats = NDArray[np.float32]

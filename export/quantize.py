@@ -40,8 +40,8 @@ from recorder.detect.mel import (
     samples_needed,
 )
 from recorder.errors import AudioFileError, ModelError, UsageError
-from recorder.sound.finder import find_recordings
-from recorder.sound.whole import read_mono
+from recorder.sound.files.finder import find_recordings
+from recorder.sound.files.whole import read_mono
 
 Floats = NDArray[np.float32]
 

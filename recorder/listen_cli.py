@@ -145,7 +145,7 @@ def devices(
 
     The index changes when cards come and go; the id is that of the card, or of its socket.
     """
-    from recorder.sound.devices import list_devices, native_rates
+    from recorder.sound.live.devices import list_devices, native_rates
 
     found = [{**asdict(one), "rates_hz": native_rates(one)} for one in list_devices()]
     if as_json:

@@ -20,10 +20,10 @@ from recorder.keep.formats import ManifestRow
 from recorder.keep.part_file import PartFile
 from recorder.keep.result import FileResult
 from recorder.memory import give_back
-from recorder.sound.audiofile import AudioFile
-from recorder.sound.finder import Found
-from recorder.sound.notes import with_start
-from recorder.sound.remote import BadSectorError, sha256_of
+from recorder.sound.files.audiofile import AudioFile
+from recorder.sound.files.finder import Found
+from recorder.sound.files.notes import with_start
+from recorder.sound.files.remote import BadSectorError, sha256_of
 from recorder.sound.resample import StreamResampler
 from recorder.species.expectation import Expectation
 

@@ -23,9 +23,9 @@ from recorder.keep.formats import FORMATS, RUN, STATION_TABLES, make_writable, w
 from recorder.keep.outputs import ScanOutputs
 from recorder.keep.parquet import parquet_is_there
 from recorder.scan_record import Counts, expected_record, run_record
-from recorder.sound.finder import Found, common_folder, find_recordings
-from recorder.sound.notes import Notes, with_start
-from recorder.sound.remote import find_remote, is_url
+from recorder.sound.files.finder import Found, common_folder, find_recordings
+from recorder.sound.files.notes import Notes, with_start
+from recorder.sound.files.remote import find_remote, is_url
 from recorder.species.expectation import Asked, Expectation, read_expectation
 from recorder.ui import Tally, printable, reporter
 

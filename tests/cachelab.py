@@ -13,7 +13,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from recorder.detect.mel import SAMPLE_RATE_HZ, MelConfig
-from recorder.sound.whole import read_with_remark
+from recorder.sound.files.whole import read_with_remark
 from train.clips.cache import ClipCache
 from train.clips.dataset import Clip
 from train.clips.hand_labels import HandLabel

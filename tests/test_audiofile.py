@@ -12,8 +12,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from recorder.errors import AudioFileError
-from recorder.sound.audiofile import AudioFile
-from recorder.sound.whole import read_mono
+from recorder.sound.files.audiofile import AudioFile
+from recorder.sound.files.whole import read_mono
 
 Floats = NDArray[np.float32]
 MakeSound = Callable[..., Floats]

@@ -28,7 +28,7 @@ from cachelab import decoded as decoded
 
 from recorder.detect.mel import SAMPLE_RATE_HZ
 from recorder.errors import ConfigError
-from recorder.sound.whole import read_with_remark
+from recorder.sound.files.whole import read_with_remark
 from train.clips.dataset import Clip
 from train.clips.recordings import load_recordings
 

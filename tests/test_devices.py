@@ -16,8 +16,8 @@ import pulselab
 import pytest
 
 from recorder.errors import AudioDeviceError
-from recorder.sound import devices as module
-from recorder.sound.devices import (
+from recorder.sound.live import devices as module
+from recorder.sound.live.devices import (
     RATES_HZ,
     Device,
     device_of,
@@ -272,7 +272,7 @@ def test_this_module_needs_neither_numpy_nor_portaudio() -> None:
 
 @pytest.mark.skipif(bool(pulselab.missing()), reason=pulselab.missing())
 def test_the_real_portaudio_lists_the_virtual_microphone(tmp_path: Path) -> None:
-    program = "from recorder.sound.devices import *; print([d.id for d in list_devices()])"
+    program = "from recorder.sound.live.devices import *; print([d.id for d in list_devices()])"
     with pulselab.PulseLab(tmp_path / "lab") as lab:
         done = subprocess.run(
             [sys.executable, "-c", program],
@@ -288,7 +288,7 @@ def test_the_real_portaudio_lists_the_virtual_microphone(tmp_path: Path) -> None
 @pytest.mark.skipif(bool(pulselab.missing()), reason=pulselab.missing())
 def test_a_broken_alsa_configuration_is_said_to_be_that(tmp_path: Path) -> None:
     (tmp_path / ".asoundrc").write_text("pcm.x {")
-    program = "from recorder.sound.devices import *; list_devices()"
+    program = "from recorder.sound.live.devices import *; list_devices()"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "HOME": str(tmp_path)},

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from recorder.sound.audiofile import AudioFile
+from recorder.sound.files.audiofile import AudioFile
 
 RATE_HZ = 48_000
 FIRST_S, SECOND_S = 3.0, 1.5

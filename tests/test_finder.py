@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.sound.finder import Found, find_recordings
+from recorder.sound.files.finder import Found, find_recordings
 
 NOWHERE = Path("no-such-output-folder")
 

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 
 from recorder.errors import AudioFileError
-from recorder.sound.audiofile import AudioFile
-from recorder.sound.mended import SHORTEST_TAIL_S
+from recorder.sound.files.audiofile import AudioFile
+from recorder.sound.files.mended import SHORTEST_TAIL_S
 
 RATE_HZ = 48_000
 LENGTH_S = 1.0

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from recorder.sound.health import HealthChange, MicrophoneHealth
+from recorder.sound.live.health import HealthChange, MicrophoneHealth
 
 Floats = NDArray[np.float32]
 RATE_HZ = 8_000

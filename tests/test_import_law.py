@@ -76,7 +76,7 @@ def forbidden(package: str, *others: str) -> list[str]:
 
 def test_there_is_something_to_check() -> None:
     assert len(source_files("recorder")) > 10
-    assert "recorder.errors.AudioFileError" in imports(ROOT / "recorder/sound/audiofile.py")
+    assert "recorder.errors.AudioFileError" in imports(ROOT / "recorder/sound/files/audiofile.py")
 
 
 def test_rooms_of_train_know_only_what_is_below_them() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recorder.keep.ledger import LOST, PENDING, Ledger
-from recorder.sound.source import Event, Lost, Opened, Sound
+from recorder.sound.live.source import Event, Lost, Opened, Sound
 from recorder.station.backlog import Backlog
 from recorder.station.intake import Intake, Noted
 

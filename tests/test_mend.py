@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from recorder.sound.audiofile import AudioFile
-from recorder.sound.extent import Extent
-from recorder.sound.flac_frames import FlacFrames
-from recorder.sound.patched import PatchedFile
+from recorder.sound.files.audiofile import AudioFile
+from recorder.sound.files.extent import Extent
+from recorder.sound.files.flac_frames import FlacFrames
+from recorder.sound.files.patched import PatchedFile
 
 RATE_HZ = 32_000
 Floats = NDArray[np.float32]

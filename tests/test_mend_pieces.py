@@ -11,7 +11,7 @@ import soundfile
 from conftest import MakeSound
 from numpy.typing import NDArray
 
-from recorder.sound.audiofile import AudioFile
+from recorder.sound.files.audiofile import AudioFile
 
 RATE_HZ = 32_000
 Floats = NDArray[np.float32]

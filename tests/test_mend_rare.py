@@ -12,7 +12,7 @@ from conftest import MakeSound
 from numpy.typing import NDArray
 
 from recorder.errors import AudioFileError
-from recorder.sound.audiofile import AudioFile
+from recorder.sound.files.audiofile import AudioFile
 
 RATE_HZ = 32_000
 LENGTH_S = 6

@@ -26,9 +26,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from recorder.sound.capture import Ring
-from recorder.sound.microphone import Microphone
-from recorder.sound.source import Event, Lost, Opened, Sound
+from recorder.sound.live.capture import Ring
+from recorder.sound.live.microphone import Microphone
+from recorder.sound.live.source import Event, Lost, Opened, Sound
 
 needs_pulse = pytest.mark.skipif(bool(pulselab.missing()), reason=pulselab.missing())
 
@@ -160,7 +160,7 @@ def children() -> list[int]:
     """The capture processes of this one."""
     tasks = Path("/proc/self/task").iterdir()
     found = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    return [one for one in found if b"sound.capture" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    return [one for one in found if b"sound.live.capture" in Path(f"/proc/{one}/cmdline").read_bytes()]
 
 
 # The ring, in memory
@@ -377,7 +377,7 @@ def test_libraries_that_print_without_end_hold_up_nothing(
 
 PARENT = """
 import sys
-from recorder.sound.microphone import Microphone
+from recorder.sound.live.microphone import Microphone
 microphone = Microphone("name:card")
 for _ in range(5): microphone.read(0.2)
 print(microphone._child._process.pid, flush=True)
@@ -456,8 +456,8 @@ def test_what_is_played_is_captured_bit_for_bit(
 STOPPED = """
 import sys, time
 import numpy as np
-from recorder.sound.microphone import Microphone
-from recorder.sound.source import Sound
+from recorder.sound.live.microphone import Microphone
+from recorder.sound.live.source import Sound
 microphone = Microphone(sys.argv[1], sample_rate_hz=48000)
 events = []
 while not (events and isinstance(events[-1], Sound)):

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from recorder.sound.audiofile import AudioFile
-from recorder.sound.extent import Extent
-from recorder.sound.mp3_frames import mp3_frames
+from recorder.sound.files.audiofile import AudioFile
+from recorder.sound.files.extent import Extent
+from recorder.sound.files.mp3_frames import mp3_frames
 
 RATE_HZ = 32_000
 LENGTH_S = 40

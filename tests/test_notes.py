@@ -10,9 +10,9 @@ import soundfile
 from conftest import Birdrec, MakeSound, ReadLines
 
 from recorder.keep.formats import wall_time
-from recorder.sound.audiofile import AudioFile
-from recorder.sound.extent import Extent
-from recorder.sound.notes import Notes, read_notes, with_start
+from recorder.sound.files.audiofile import AudioFile
+from recorder.sound.files.extent import Extent
+from recorder.sound.files.notes import Notes, read_notes, with_start
 
 MOTH = (
     "Recorded at 19:17:30 19/09/2019 (UTC+5:30) by AudioMoth 24F319055FDF2CE2 at medium gain "

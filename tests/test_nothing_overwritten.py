@@ -14,7 +14,7 @@ from recorder.crew.tasks import Settings, _loaded
 from recorder.detect.bundle import DEFAULT_BUNDLE
 from recorder.errors import ConfigError
 from recorder.onefile import FileScanner
-from recorder.sound.finder import Found
+from recorder.sound.files.finder import Found
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from recorder.sound.audiofile import AudioFile
-from recorder.sound.extent import Extent
-from recorder.sound.ogg_pages import damaged_inside, whole_pages
+from recorder.sound.files.audiofile import AudioFile
+from recorder.sound.files.extent import Extent
+from recorder.sound.files.ogg_pages import damaged_inside, whole_pages
 
 Floats = NDArray[np.float32]
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.sound.overrun import OverrunGauge
-from recorder.sound.source import Sound
+from recorder.sound.live.overrun import OverrunGauge
+from recorder.sound.live.source import Sound
 
 RATE_HZ, BLOCK = 48_000, 2_400
 

@@ -21,8 +21,8 @@ from recorder.detect.bundle import DEFAULT_BUNDLE, Bundle
 from recorder.detect.decide import thresholds
 from recorder.detect.models import Model, load_model, read_model
 from recorder.file_rows import packed
-from recorder.sound.audiofile import AudioFile
-from recorder.sound.finder import Found
+from recorder.sound.files.audiofile import AudioFile
+from recorder.sound.files.finder import Found
 from recorder.sound.resample import StreamResampler
 
 Floats = NDArray[np.float32]

@@ -20,9 +20,9 @@ from recorder.crew.tasks import Settings, digest, piece, whole
 from recorder.detect.bundle import DEFAULT_BUNDLE, Bundle
 from recorder.errors import AudioFileError, UsageError
 from recorder.keep.result import DoneFiles
-from recorder.sound import remote
-from recorder.sound.finder import Found, find_recordings
-from recorder.sound.remote import _stamp, at_hand, find_remote, sha256_of
+from recorder.sound.files import remote
+from recorder.sound.files.finder import Found, find_recordings
+from recorder.sound.files.remote import _stamp, at_hand, find_remote, sha256_of
 
 fsspec = pytest.importorskip("fsspec", reason="the extra `cluster` is not installed")
 

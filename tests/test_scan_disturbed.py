@@ -23,10 +23,10 @@ from recorder.keep.alone import SCAN_NOTE, alone_in
 from recorder.keep.formats import DetectionRow
 from recorder.keep.result import DoneFiles
 from recorder.onefile import FileScanner
-from recorder.sound import audiofile, remote
-from recorder.sound.extent import Extent
-from recorder.sound.finder import Found
-from recorder.sound.patched import PatchedFile
+from recorder.sound.files import audiofile, remote
+from recorder.sound.files.extent import Extent
+from recorder.sound.files.finder import Found
+from recorder.sound.files.patched import PatchedFile
 from recorder.ui import Tally
 
 FAILING = OSError(errno.EIO, os.strerror(errno.EIO))

@@ -20,7 +20,7 @@ from recorder.detect.pipeline import Pipeline
 from recorder.detect.rolling import RollingPipeline
 from recorder.keep.result import FileResult
 from recorder.onefile import FileScanner
-from recorder.sound.finder import Found
+from recorder.sound.files.finder import Found
 
 Floats = NDArray[np.float32]
 Scan = Callable[[Path], FileResult]

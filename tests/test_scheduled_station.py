@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from recorder.detect.bundle import Bundle
 from recorder.detect.models import load_model
 from recorder.keep.station_log import StationLog
-from recorder.sound.source import Event, Opened, Rest, Sound
+from recorder.sound.live.source import Event, Opened, Rest, Sound
 from recorder.station import station
 from recorder.station.options import ListenOptions
 from recorder.station.schedule import Schedule, make_schedule

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recorder.sound.clock import SystemClock, utc_seconds, utc_text
-from recorder.sound.timeline import ClockStep, Timeline
+from recorder.sound.live.clock import SystemClock, utc_seconds, utc_text
+from recorder.sound.live.timeline import ClockStep, Timeline
 
 WALL_S = 1_780_000_000.0
 

@@ -1,6 +1,6 @@
 """A microphone that is made up: as fast as the analysis, ill as the plan says.
 
-It stands where `recorder.sound.microphone` stands; its `State` outlives the process.
+It stands where `recorder.sound.live.microphone` stands; its `State` outlives the process.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recorder.sound.source import Event, Lost, Opened, Sound
+from recorder.sound.live.source import Event, Lost, Opened, Sound
 from soaking.pace import Pace
 from soaking.plan import Fault
 from soaking.stage import (

@@ -17,7 +17,7 @@ from recorder.crew.shared_file import SharedFile
 from recorder.crew.tasks import Crew, Settings, whole
 from recorder.detect.bundle import ModelBundle
 from recorder.keep.result import DoneFiles, FileResult
-from recorder.sound.finder import Found, identity_of
+from recorder.sound.files.finder import Found, identity_of
 
 Floats = NDArray[np.float32]
 

@@ -24,10 +24,10 @@ from recorder.file_rows import columns, packed
 from recorder.keep.formats import ManifestRow
 from recorder.keep.part_file import PartFile
 from recorder.onefile import account, blank_row
-from recorder.sound.audiofile import AudioFile
-from recorder.sound.finder import Found
-from recorder.sound.notes import with_start
-from recorder.sound.remote import at_hand, has_spans
+from recorder.sound.files.audiofile import AudioFile
+from recorder.sound.files.finder import Found
+from recorder.sound.files.notes import with_start
+from recorder.sound.files.remote import at_hand, has_spans
 from recorder.sound.resample import (
     StreamResampler,
     section_before,

@@ -28,7 +28,7 @@ from recorder.file_rows import Gathered, columns, file_result, unpacked
 from recorder.keep.part_file import load_piece, save_piece
 from recorder.keep.result import FileResult, pieces_of
 from recorder.onefile import blank_row
-from recorder.sound.finder import Found, identity_of
+from recorder.sound.files.finder import Found, identity_of
 from recorder.ui import printable
 
 Floats = NDArray[np.float32]

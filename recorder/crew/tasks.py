@@ -18,8 +18,8 @@ from recorder.detect.models import Model, load_model, read_model
 from recorder.errors import AudioFileError
 from recorder.keep.result import FileResult
 from recorder.onefile import FileScanner, Progress
-from recorder.sound.finder import Found
-from recorder.sound.remote import at_hand, sha256_of
+from recorder.sound.files.finder import Found
+from recorder.sound.files.remote import at_hand, sha256_of
 from recorder.species.expectation import Expectation
 
 Floats = NDArray[np.float32]

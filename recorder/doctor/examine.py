@@ -14,7 +14,7 @@ from recorder.doctor import machine, service, sound
 from recorder.doctor.check import FAULT, Check, fault, ok
 from recorder.doctor.expected import check_expected
 from recorder.errors import BirdrecError, ConfigError
-from recorder.sound.clock import Clock, SystemClock
+from recorder.sound.live.clock import Clock, SystemClock
 from recorder.station.options import ListenOptions
 
 SYSTEM_CONFIG = Path("/etc/birdrec/birdrec.toml")

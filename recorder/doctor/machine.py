@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from recorder.doctor.check import Check, fault, ok, unknown
-from recorder.sound.clock import Clock, utc_text
+from recorder.sound.live.clock import Clock, utc_text
 
 SYS = Path("/sys")
 _TRIAL_BYTES = 8 << 20

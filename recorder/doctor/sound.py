@@ -16,10 +16,10 @@ from recorder.detect.bundle import DEFAULT_BUNDLE
 from recorder.detect.models import load_model, precision_of, read_model
 from recorder.doctor.check import Check, fault, ok, unknown
 from recorder.errors import AudioDeviceError, ModelError
-from recorder.sound.devices import Device, find_device
-from recorder.sound.health import MicrophoneHealth
-from recorder.sound.microphone import Microphone
-from recorder.sound.source import Lost, Opened, Sound
+from recorder.sound.live.devices import Device, find_device
+from recorder.sound.live.health import MicrophoneHealth
+from recorder.sound.live.microphone import Microphone
+from recorder.sound.live.source import Lost, Opened, Sound
 from recorder.station.intake import as_floats
 from recorder.station.options import ListenOptions
 

@@ -17,7 +17,7 @@ from recorder.detect.mel import TOKEN_S, MelConfig, log_mel, samples_needed
 from recorder.detect.voice import VoiceDetector
 from recorder.errors import AudioFileError
 from recorder.report.data import Example
-from recorder.sound.audiofile import AudioFile
+from recorder.sound.files.audiofile import AudioFile
 from recorder.sound.resample import StreamResampler
 
 Floats = NDArray[np.float32]

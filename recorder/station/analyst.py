@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from recorder.detect.models import Rolling
 from recorder.detect.rolling import Heard
 from recorder.errors import ModelError, UsageError
+from recorder.sound.live.source import Frames
 from recorder.sound.resample import StreamResampler
-from recorder.sound.source import Frames
 from recorder.station.backlog import Piece
 from recorder.station.intake import as_floats
 

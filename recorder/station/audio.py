@@ -12,7 +12,7 @@ from recorder.keep.journal import Record
 from recorder.keep.kept_files import thin
 from recorder.keep.recording import RecordingWriter, recordings_in
 from recorder.keep.retention import Limits
-from recorder.sound.clock import utc_text
+from recorder.sound.live.clock import utc_text
 from recorder.station.backlog import Piece
 from recorder.station.options import ListenOptions
 from recorder.station.rows import RowMaker, RunInfo, Times

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from recorder.keep.spool import Spool, SpoolFull, SpoolGap
-from recorder.sound.source import Frames
+from recorder.sound.live.source import Frames
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from recorder.keep.kept_files import thin
 from recorder.keep.retention import Kept, Limits, is_wanted
 from recorder.keep.spool import Spool, SpoolGap
 from recorder.keep.store import Store
-from recorder.sound.clock import utc_seconds
-from recorder.sound.source import Frames
+from recorder.sound.live.clock import utc_seconds
+from recorder.sound.live.source import Frames
 from recorder.station.audio import SOFTWARE
 from recorder.station.options import ListenOptions
 from recorder.station.rows import RowMaker, RunInfo

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recorder.keep.ledger import Ledger
-from recorder.sound.audiofile import LARGEST_SAMPLE
-from recorder.sound.clock import Clock
-from recorder.sound.health import HealthChange, MicrophoneHealth
-from recorder.sound.overrun import OverrunGauge
-from recorder.sound.source import Frames, Lost, Opened, Rest, Sound, Source
-from recorder.sound.timeline import ClockStep, Timeline
+from recorder.sound.files.audiofile import LARGEST_SAMPLE
+from recorder.sound.live.clock import Clock
+from recorder.sound.live.health import HealthChange, MicrophoneHealth
+from recorder.sound.live.overrun import OverrunGauge
+from recorder.sound.live.source import Frames, Lost, Opened, Rest, Sound, Source
+from recorder.sound.live.timeline import ClockStep, Timeline
 from recorder.station.backlog import Backlog
 
 _READ_S = 0.25

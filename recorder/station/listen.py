@@ -20,9 +20,9 @@ from recorder.keep.kept_files import remove_unfinished
 from recorder.keep.recording import recover_recordings
 from recorder.keep.station_log import StationLog
 from recorder.memory import give_back
-from recorder.sound.clock import Clock, SystemClock
-from recorder.sound.replay import Replay
-from recorder.sound.source import Source
+from recorder.sound.live.clock import Clock, SystemClock
+from recorder.sound.live.replay import Replay
+from recorder.sound.live.source import Source
 from recorder.species.expectation import NOTHING_EXPECTED, Read, read_expectation
 from recorder.station import audio, clips
 from recorder.station.options import ListenOptions

@@ -10,7 +10,7 @@ from recorder.detect.mel import CHUNK_S
 from recorder.keep.ledger import LOST, Entry, Ledger
 from recorder.keep.spool import Spool
 from recorder.keep.store import Store
-from recorder.sound.clock import Clock, utc_seconds
+from recorder.sound.live.clock import Clock, utc_seconds
 from recorder.station.backlog import Piece
 from recorder.station.rows import FixedTimes, RunInfo
 

@@ -16,10 +16,10 @@ from recorder.detect.occurrence import Moments
 from recorder.detect.pipeline import ChunkResult
 from recorder.keep.journal import Record
 from recorder.keep.ledger import Entry
-from recorder.sound.clock import utc_text
-from recorder.sound.health import HealthChange
-from recorder.sound.source import Lost, Opened
-from recorder.sound.timeline import ClockStep
+from recorder.sound.live.clock import utc_text
+from recorder.sound.live.health import HealthChange
+from recorder.sound.live.source import Lost, Opened
+from recorder.sound.live.timeline import ClockStep
 from recorder.species.expectation import Expectation
 from recorder.species.rejection import reject
 from recorder.station.intake import Noted

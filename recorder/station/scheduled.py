@@ -13,8 +13,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from recorder.sound.clock import Clock
-from recorder.sound.source import Event, Opened, Rest, Sound, Source
+from recorder.sound.live.clock import Clock
+from recorder.sound.live.source import Event, Opened, Rest, Sound, Source
 from recorder.station.schedule import Schedule
 
 _LEAD_S = 20.0

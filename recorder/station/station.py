@@ -14,8 +14,8 @@ from recorder.keep.ledger import Ledger
 from recorder.keep.spool import Spool, remove_torn
 from recorder.keep.station_log import StationLog
 from recorder.notify import Notifier
-from recorder.sound.clock import Clock, utc_text
-from recorder.sound.source import Lost, Opened, Sound, Source
+from recorder.sound.live.clock import Clock, utc_text
+from recorder.sound.live.source import Lost, Opened, Sound, Source
 from recorder.species.expectation import NOTHING_EXPECTED, Read
 from recorder.station.analyst import check_channel
 from recorder.station.audio import AudioKeeper

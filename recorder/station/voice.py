@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from recorder.detect.mel import TOKEN_S
 from recorder.detect.voice import CONTEXT_TOKENS, MEL, VoiceDetector
+from recorder.sound.live.source import Frames
 from recorder.sound.resample import StreamResampler
-from recorder.sound.source import Frames
 from recorder.station.backlog import Piece
 from recorder.station.intake import as_floats
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from recorder.errors import AudioDeviceError
 from recorder.keep.journal import Record
 from recorder.keep.station_log import StationLog
-from recorder.sound.devices import Device, find_device, list_devices
-from recorder.sound.microphone import Microphone
+from recorder.sound.live.devices import Device, find_device, list_devices
+from recorder.sound.live.microphone import Microphone
 from recorder.station.options import ListenOptions
 
 _SETTING = "device"

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recorder.errors import ConfigError
-from recorder.sound.finder import AUDIO_SUFFIXES
+from recorder.sound.files.finder import AUDIO_SUFFIXES
 
 METADATA = "train_metadata.csv"
 SPLIT = "split_by_session.csv"

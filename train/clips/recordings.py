@@ -19,7 +19,7 @@ from recorder.detect.mel import (
     samples_needed,
 )
 from recorder.errors import AudioFileError, ConfigError
-from recorder.sound.whole import read_mono, read_with_remark
+from recorder.sound.files.whole import read_mono, read_with_remark
 from train.clips.dataset import Clip, audio_below, key
 from train.clips.denoise import denoised
 from train.clips.hand_labels import HandLabel, without_voice

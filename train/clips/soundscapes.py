@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recorder.detect.mel import CHUNK_S, CHUNK_SAMPLES, SAMPLE_RATE_HZ
 from recorder.errors import ConfigError
-from recorder.sound.whole import read_mono
+from recorder.sound.files.whole import read_mono
 from train.clips.dataset import read_table
 
 SOUNDSCAPES = "train_soundscapes"

@@ -20,7 +20,7 @@ from recorder.detect.metrics import best_threshold
 from recorder.detect.postprocess import power_average
 from recorder.errors import UsageError
 from recorder.keep.formats import RUN, STATION_TABLES, make_writable
-from recorder.sound.whole import read_mono
+from recorder.sound.files.whole import read_mono
 from train.clips.dataset import read_dataset
 from train.clips.soundscapes import Soundscape, read_soundscapes, stacked
 from train.learning.ancestors import heard_of_held_out, read_net

@@ -10,7 +10,7 @@ from torch import nn
 
 from recorder.detect.mel import SAMPLE_RATE_HZ, MelConfig
 from recorder.detect.metrics import any_bird_auc, any_bird_threshold, best_threshold, evaluate
-from recorder.sound.whole import read_mono
+from recorder.sound.files.whole import read_mono
 from train.clips.recordings import Noise, Recording
 from train.clips.soundscapes import Soundscape, stacked
 from train.nets.predict import Features, features_of, field_scores

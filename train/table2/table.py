@@ -20,7 +20,7 @@ from recorder.detect.metrics import Scores, best_threshold, evaluate
 from recorder.detect.postprocess import global_correction, power_average, sliding_window
 from recorder.errors import UsageError
 from recorder.keep.formats import make_writable, write_json
-from recorder.sound.whole import read_mono
+from recorder.sound.files.whole import read_mono
 from train.clips.soundscapes import Soundscape, of_fold, read_soundscapes, stacked
 from train.judging.ensemble import SHARES
 from train.learning.checkpoint import read_checkpoint

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recorder.detect.mel import SAMPLE_RATE_HZ, TOKEN_SAMPLES, log_mel, samples_needed
 from recorder.detect.voice import MEL
 from recorder.errors import AudioFileError, UsageError
-from recorder.sound.whole import read_mono
+from recorder.sound.files.whole import read_mono
 from train.clips.dataset import audio_below
 from train.scenes.levels import from_db, limited, loud_level, rms, steady_level
 from train.scenes.vary import VaryConfig, vary

@@ -15,9 +15,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from recorder.sound.decoder import Forwards
-from recorder.sound.extent import Extent
-from recorder.sound.patched import Part, PatchedFile
+from recorder.sound.files.decoder import Forwards
+from recorder.sound.files.extent import Extent
+from recorder.sound.files.patched import Part, PatchedFile
 
 _BEGINS = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 """With the block that must come first, whose length is always the same."""

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from recorder.errors import AudioFileError, UsageError
-from recorder.sound.finder import Found, classified, is_wanted
+from recorder.sound.files.finder import Found, classified, is_wanted
 
 _EDGE_BYTES = 1 << 20
 """Of a file's beginning and end: its header, and what is written behind the sound."""

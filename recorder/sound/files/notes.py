@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
-from recorder.sound.extent import Extent
+from recorder.sound.files.extent import Extent
 
 _LARGEST_CHUNK_BYTES = 1 << 20
 _ALL_ONES = 0xFFFFFFFF

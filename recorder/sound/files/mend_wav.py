@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, replace
 
-from recorder.sound.decoder import NO_LENGTH_BYTES, STREAMED_BYTES
-from recorder.sound.extent import Extent
-from recorder.sound.mended import SHORTEST_TAIL_S, Mended, first_of_two, unclosed
-from recorder.sound.patched import Part, PatchedFile
+from recorder.sound.files.decoder import NO_LENGTH_BYTES, STREAMED_BYTES
+from recorder.sound.files.extent import Extent
+from recorder.sound.files.mended import SHORTEST_TAIL_S, Mended, first_of_two, unclosed
+from recorder.sound.files.patched import Part, PatchedFile
 
 _HEADER_BYTES = 1 << 16
 """More than most recorders write before the sound."""

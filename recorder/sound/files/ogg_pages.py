@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from recorder.sound.extent import Extent
-from recorder.sound.patched import Part, PatchedFile
+from recorder.sound.files.extent import Extent
+from recorder.sound.files.patched import Part, PatchedFile
 
 _HEADER = struct.Struct("<4sBBqIIIB")
 _BEGINNING, _END = 2, 4

@@ -15,7 +15,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from recorder.errors import AudioFileError
-from recorder.sound.decoder import (
+from recorder.sound.files.decoder import (
     LARGEST_CHANNELS,
     POSSIBLE_HZ,
     Forwards,
@@ -24,12 +24,12 @@ from recorder.sound.decoder import (
     open_regular,
     promised,
 )
-from recorder.sound.extent import Extent
-from recorder.sound.flac_frames import FlacFrames, second_behind
-from recorder.sound.mp3_frames import mp3_frames
-from recorder.sound.notes import Notes, read_notes
-from recorder.sound.opening import opened
-from recorder.sound.plain import around_bad_sectors, is_plain, silence_of
+from recorder.sound.files.extent import Extent
+from recorder.sound.files.flac_frames import FlacFrames, second_behind
+from recorder.sound.files.mp3_frames import mp3_frames
+from recorder.sound.files.notes import Notes, read_notes
+from recorder.sound.files.opening import opened
+from recorder.sound.files.plain import around_bad_sectors, is_plain, silence_of
 
 LARGEST_SAMPLE = 1e4
 """Full scale is 1. Beyond this a value is damage, and its power would overflow float32."""

@@ -10,12 +10,12 @@ from typing import TypeVar
 import soundfile
 
 from recorder.errors import AudioFileError
-from recorder.sound.decoder import Forwards, one_line
-from recorder.sound.extent import Extent
-from recorder.sound.mend import behind_junk, mended
-from recorder.sound.mended import Mended
-from recorder.sound.ogg_pages import OggStream, damaged_inside
-from recorder.sound.patched import PatchedFile
+from recorder.sound.files.decoder import Forwards, one_line
+from recorder.sound.files.extent import Extent
+from recorder.sound.files.mend import behind_junk, mended
+from recorder.sound.files.mended import Mended
+from recorder.sound.files.ogg_pages import OggStream, damaged_inside
+from recorder.sound.files.patched import PatchedFile
 
 Found = TypeVar("Found")
 

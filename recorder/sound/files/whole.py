@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from recorder.errors import AudioFileError
-from recorder.sound.audiofile import AudioFile, Samples
+from recorder.sound.files.audiofile import AudioFile, Samples
 from recorder.sound.resample import StreamResampler
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from recorder.sound.decoder import bridged
-from recorder.sound.extent import Extent
-from recorder.sound.flac_frames import begins_again, goes_on_after
-from recorder.sound.mended import Mended, first_of_two, unclosed
-from recorder.sound.mp3_frames import Mp3, mp3_frames
-from recorder.sound.ogg_pages import as_last, granule_of, is_last, page_at
-from recorder.sound.patched import PatchedFile
+from recorder.sound.files.decoder import bridged
+from recorder.sound.files.extent import Extent
+from recorder.sound.files.flac_frames import begins_again, goes_on_after
+from recorder.sound.files.mended import Mended, first_of_two, unclosed
+from recorder.sound.files.mp3_frames import Mp3, mp3_frames
+from recorder.sound.files.ogg_pages import as_last, granule_of, is_last, page_at
+from recorder.sound.files.patched import PatchedFile
 
 _FLAC_HEADER_BYTES = 42
 _FLAC_RATE_AT = 18

@@ -8,7 +8,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from recorder.sound.extent import Extent
+from recorder.sound.files.extent import Extent
 
 _PAGE_BYTES = 4096
 _GIVE_UP_BYTES = 4 << 20

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from recorder.sound.source import Sound
+from recorder.sound.live.source import Sound
 
 _BLOCKS = 20
 """A second of blocks, of which one at least is read in time."""

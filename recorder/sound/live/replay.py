@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recorder.errors import AudioFileError
-from recorder.sound.audiofile import AudioFile
-from recorder.sound.source import Event, Lost, Opened, Sound
+from recorder.sound.files.audiofile import AudioFile
+from recorder.sound.live.source import Event, Lost, Opened, Sound
 
 _BLOCK_S = 0.5
 

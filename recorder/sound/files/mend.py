@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 
-from recorder.sound.extent import Extent
-from recorder.sound.mend_big_endian import mended_aiff, mended_au
-from recorder.sound.mend_caf import mended_caf
-from recorder.sound.mend_coded import mended_flac, mended_mp3, mended_ogg
-from recorder.sound.mend_wav import mended_wav
-from recorder.sound.mended import Mended
+from recorder.sound.files.extent import Extent
+from recorder.sound.files.mend_big_endian import mended_aiff, mended_au
+from recorder.sound.files.mend_caf import mended_caf
+from recorder.sound.files.mend_coded import mended_flac, mended_mp3, mended_ogg
+from recorder.sound.files.mend_wav import mended_wav
+from recorder.sound.files.mended import Mended
 
 _MAGIC_BYTES = 12
 _OTHERS = (b"RIFX", b"dns.", b"riff")

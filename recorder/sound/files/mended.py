@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recorder.sound.extent import Extent
-from recorder.sound.patched import PatchedFile
+from recorder.sound.files.extent import Extent
+from recorder.sound.files.patched import PatchedFile
 
 SHORTEST_TAIL_S = 0.1
 """A shorter tail that is no chunk may be anything: a tag, or a pad."""

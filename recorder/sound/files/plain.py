@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import soundfile
 
-from recorder.sound.decoder import Forwards
-from recorder.sound.extent import Extent
-from recorder.sound.patched import PatchedFile
+from recorder.sound.files.decoder import Forwards
+from recorder.sound.files.extent import Extent
+from recorder.sound.files.patched import PatchedFile
 
 _FORMATS = frozenset({"WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF"})
 _SUBTYPES = frozenset(

@@ -22,8 +22,8 @@ from typing import IO
 
 import numpy as np
 
-from recorder.sound.capture import HEADER, LOST, OPENED, SOUND
-from recorder.sound.source import Event, Lost, Opened, Sound
+from recorder.sound.live.capture import HEADER, LOST, OPENED, SOUND
+from recorder.sound.live.source import Event, Lost, Opened, Sound
 
 _START_S = 20.0
 """For the child to start Python and PortAudio, on a busy small board."""
@@ -63,7 +63,7 @@ class Microphone:
 
         The parent may be late by `ring_s`; a stream is lost when it gives nothing for `silent_s`.
         """
-        self._command = [sys.executable, "-P", "-m", "recorder.sound.capture"]
+        self._command = [sys.executable, "-P", "-m", "recorder.sound.live.capture"]
         self._command += ["--device-id", device_id, "--rate", str(sample_rate_hz)]
         self._command += ["--channels", str(channels), "--dtype", dtype, "--ring-s", str(ring_s)]
         self._dtype = np.dtype(dtype)

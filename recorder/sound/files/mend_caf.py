@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from recorder.sound.extent import Extent
-from recorder.sound.mended import SHORTEST_TAIL_S, Mended, first_of_two, unclosed
-from recorder.sound.patched import PatchedFile
+from recorder.sound.files.extent import Extent
+from recorder.sound.files.mended import SHORTEST_TAIL_S, Mended, first_of_two, unclosed
+from recorder.sound.files.patched import PatchedFile
 
 _HEADER_BYTES = 1 << 16
 """More than recorders write before the sound."""

@@ -13,8 +13,8 @@ import struct
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
-from recorder.sound.extent import Extent
-from recorder.sound.patched import Part
+from recorder.sound.files.extent import Extent
+from recorder.sound.files.patched import Part
 
 _BLOCK_BYTES = 1 << 20
 _SURE_FRAMES = 5

@@ -1,6 +1,6 @@
 """The capture child: a process that reads a microphone, and waits for nobody.
 
-    python -m recorder.sound.capture --device-id ID [--rate HZ] [--channels N] ...
+    python -m recorder.sound.live.capture --device-id ID [--rate HZ] [--channels N] ...
 
 A thread reads blocks into a ring; the main thread writes them to stdout as records, a HEADER and
 then a payload. Whoever reads those may be late by as much as the ring holds: what comes while the
@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from recorder.errors import AudioDeviceError
-from recorder.sound.devices import (
+from recorder.sound.live.devices import (
     Device,
     device_of,
     load_portaudio,
@@ -324,7 +324,7 @@ def _become_a_child() -> None:
 
 def main() -> None:
     """The process."""
-    parser = argparse.ArgumentParser(prog="recorder.sound.capture")
+    parser = argparse.ArgumentParser(prog="recorder.sound.live.capture")
     parser.add_argument("--device-id", required=True)
     parser.add_argument("--rate", type=int, default=0)
     parser.add_argument("--channels", type=int, default=0)

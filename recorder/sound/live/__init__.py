@@ -1,0 +1,1 @@
+"""Sound as it happens, or as if it did: microphones, their clocks and troubles, replay."""
