@@ -17,11 +17,19 @@ import recorder
 
 ROOT = Path(recorder.__file__).parent.parent
 ROOMS = ("recorder.sound", "recorder.detect", "recorder.keep")
-TRAIN = (
-    *("clips", "invented", "scenes", "config", "steps", "config_file", "nets", "material"),
-    *("learning", "judging", "table2", "voice", "cli"),
-)
-"""From the ground up, as docs/architecture.md has them."""
+FLOORS = {
+    "recorder": (
+        *("errors", "memory", "notify", "time_zone", "expected_cli", "sound", "detect", "keep"),
+        *("ui", "species", "wrap", "station", "file_rows", "report", "onefile", "config", "crew"),
+        *("doctor", "scan_record", "scan", "prior_cli", "model_cli", "report_cli", "listen_cli"),
+        *("doctor_cli", "config_cli", "cli"),
+    ),
+    "train": (
+        *("clips", "invented", "scenes", "config", "steps", "config_file", "nets", "material"),
+        *("learning", "judging", "table2", "voice", "cli"),
+    ),
+}
+"""Rooms and files from the ground up (docs/architecture.md): each knows only what is below it."""
 HEAVY = ("torch", "torchvision", "timm", "pandas", "librosa", "scipy.signal")
 
 SCAN_AND_LIST = """
@@ -79,19 +87,19 @@ def test_there_is_something_to_check() -> None:
     assert "recorder.errors.AudioFileError" in imports(ROOT / "recorder/sound/files/audiofile.py")
 
 
-def test_rooms_of_train_know_only_what_is_below_them() -> None:
-    if not (ROOT / "train").is_dir():
-        pytest.skip("an installation without the training code")
+@pytest.mark.parametrize("package", FLOORS)
+def test_rooms_know_only_what_is_below_them(package: str) -> None:
+    floors = FLOORS[package]
     upwards = []
-    for path in source_files("train"):
-        room = path.relative_to(ROOT / "train").with_suffix("").parts[0]
+    for path in source_files(package):
+        room = path.relative_to(ROOT / package).with_suffix("").parts[0]
         if room == "__init__":
             continue
-        above = TRAIN[TRAIN.index(room) + 1 :]
+        above = floors[floors.index(room) + 1 :]
         upwards += [
             f"{module_name(path)} imports {name}"
             for name in imports(path)
-            if any(is_in(name, f"train.{other}") for other in above)
+            if any(is_in(name, f"{package}.{other}") for other in above)
         ]
     assert upwards == []
 

@@ -160,7 +160,8 @@ def children() -> list[int]:
     """The capture processes of this one."""
     tasks = Path("/proc/self/task").iterdir()
     found = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    return [one for one in found if b"sound.live.capture" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    commands = {one: Path(f"/proc/{one}/cmdline").read_bytes() for one in found}
+    return [one for one, command in commands.items() if b"sound.live.capture" in command]
 
 
 # The ring, in memory

@@ -10,7 +10,8 @@ from recorder.detect.precision import PRECISIONS
 from recorder.errors import ConfigError
 from recorder.species.expectation import DEFAULT_WEIGHT, HIGHEST_WEIGHT
 from recorder.station.options import KEEP_AUDIO, LONGEST_CONTEXT_S, VOICE, WHEN_LATE
-from recorder.station.schedule import CLOCK_WORDS, parse_clock, parse_location, parse_window
+from recorder.station.schedule import parse_location, parse_window
+from recorder.time_zone import CLOCK_WORDS, parse_clock
 
 Value = bool | int | float | str | list[str]
 

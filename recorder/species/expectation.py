@@ -19,7 +19,7 @@ from recorder.species.names import Names
 from recorder.species.prior_table import PriorTable, read_prior
 from recorder.species.species_list import SpeciesList, read_species_list
 from recorder.species.text import TextFile, read_text_file
-from recorder.station.schedule import parse_clock
+from recorder.time_zone import parse_clock
 
 DEFAULT_WEIGHT = 0.5
 """Measured: docs/prior.md."""

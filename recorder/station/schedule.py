@@ -9,17 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 from itertools import chain
-from zoneinfo import ZoneInfo
 
 from recorder.errors import ConfigError
 from recorder.station.sun import Site, sun_day
+from recorder.time_zone import parse_clock
 
 DAY_S = 86_400.0
 EARLIEST_UTC_S = 1_704_067_200.0
 """2024: a clock that says less was never set, and nothing is missed because of it."""
-CLOCK_WORDS = '"local", "utc", or the name of a time zone, as "America/Puerto_Rico"'
 
 _CLOCK_TIME = re.compile(r"(\d\d):(\d\d)", re.ASCII)
 _SUN_TIME = re.compile(r"(sunrise|sunset)(?:([+-])(\d\d):(\d\d))?", re.ASCII)
@@ -95,21 +94,6 @@ def parse_location(text: str) -> Site | None:
             f"the location {text!r} is no place: use latitude -90 to 90 and longitude -180 to 180"
         )
     return Site(float(found[1]), float(found[2]))
-
-
-def parse_clock(text: str) -> tzinfo | None:
-    """A time zone; None of `local`, the machine's own. ConfigError when there is none like it."""
-    if text == "local":
-        return None
-    if text == "utc":
-        return UTC
-    try:
-        return ZoneInfo(text)
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(
-            f"there is no time zone {text!r} here: use {CLOCK_WORDS}; "
-            "`sudo apt-get install tzdata` brings them"
-        ) from error
 
 
 @dataclass(frozen=True)
