@@ -20,16 +20,10 @@ from train.clips.dataset import Clip, Dataset, read_dataset
 from train.clips.hand_labels import read_hand_labels
 from train.config_file import read_config
 from train.invented.toys import write_toy_dataset
-from train.table2.reproduce import (
-    NETS,
-    Setting,
-    _silences,
-    _table,
-    checkpoint_of,
-    with_teachers,
-    write_hand_style_labels,
-)
+from train.table2.hand_style import _silences, write_hand_style_labels
+from train.table2.nets import NETS, with_teachers
 from train.table2.rows import ROWS
+from train.table2.setting import Setting, checkpoint_of, in_toml, table_of
 from train.table2.table import reproduce, write_table
 
 
@@ -165,11 +159,9 @@ def test_words_that_are_in_no_row_are_refused(setting: Setting) -> None:
 
 @pytest.mark.usefixtures("said")
 def test_every_net_of_the_table_has_a_valid_configuration(setting: Setting) -> None:
-    from train.table2 import reproduce as nets
-
     for name, net in NETS.items():
         toml = setting.out / f"{name}.toml"
-        toml.write_text(nets._toml(nets._table(setting, net, 1, 0)))
+        toml.write_text(in_toml(table_of(setting, net, 1, 0)))
         config = read_config(toml, net.step)
         assert config.scenes.composed_share == 0.67
         assert config.segmentation_share == (0.5 if net.step > 1 else 0.0)
@@ -181,11 +173,9 @@ def test_every_net_of_the_table_has_a_valid_configuration(setting: Setting) -> N
 def test_what_the_table_leaves_out_its_nets_leave_out(
     setting: Setting, tmp_path: Path, name: str
 ) -> None:
-    from train.table2 import reproduce as nets
-
     less = replace(setting, labels_excluded=("toy_trill",), noise_excluded=("rain", "wind_0"))
     toml = tmp_path / "net.toml"
-    toml.write_text(nets._toml(nets._table(less, NETS[name], 1, 0)))
+    toml.write_text(in_toml(table_of(less, NETS[name], 1, 0)))
     config = read_config(toml, NETS[name].step)
     assert config.labels_excluded == ("toy_trill",)
     assert config.noise_excluded == ("rain", "wind_0")
@@ -307,12 +297,12 @@ def test_other_backgrounds_are_another_table(setting: Setting, tmp_path: Path) -
 def test_rows_without_recorded_backgrounds_hear_none(setting: Setting) -> None:
     """Neither files nor the own noise of other recordings."""
     for name in ("classifier", "classifier_hand", "segmenter_1", "segmenter_2", "segmenter_3"):
-        scenes = _table(setting, NETS[name], 1, 0)["scenes"]
+        scenes = table_of(setting, NETS[name], 1, 0)["scenes"]
         assert scenes["bed_chance"] == scenes["own_noise_chance"] == 0.0
-    assert not _table(setting, NETS["segmenter_1"], 1, 0)["scenes"]["loud_crops"]
+    assert not table_of(setting, NETS["segmenter_1"], 1, 0)["scenes"]["loud_crops"]
 
 
 def test_step_3_goes_on_from_the_weights_of_step_2_of_its_fold(setting: Setting) -> None:
-    table = _table(setting, NETS["segmenter_3_forest"], 2, 1)
+    table = table_of(setting, NETS["segmenter_3_forest"], 2, 1)
     assert table["init_from"] == "segmenter_2_seed2_fold1/checkpoint.pt"
-    assert "init_from" not in _table(setting, NETS["segmenter_2"], 2, 1)
+    assert "init_from" not in table_of(setting, NETS["segmenter_2"], 2, 1)

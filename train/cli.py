@@ -185,7 +185,7 @@ def reproduce(
     24 trainings a seed: about ten hours for three seeds on two cores of 2024.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from train.table2.reproduce import Setting
+    from train.table2.setting import Setting
     from train.table2.table import reproduce as run
 
     if min(seeds, folds - 1, steps) < 1 or jobs < 0:

@@ -26,16 +26,9 @@ from train.judging.ensemble import SHARES
 from train.learning.checkpoint import read_checkpoint
 from train.learning.distributed import own_device
 from train.nets.predict import Features, average_known, features_of, unsmoothed
-from train.table2.reproduce import (
-    OPTIMIZER,
-    Say,
-    Setting,
-    check,
-    checkpoint_of,
-    is_trained,
-    train_seed,
-)
+from train.table2.reproduce import Say, check, is_trained, train_seed
 from train.table2.rows import ROWS, Row
+from train.table2.setting import OPTIMIZER, Setting, checkpoint_of
 
 Floats = NDArray[np.float32]
 
