@@ -20,7 +20,7 @@ from train.learning.checkpoint import Checkpoint
 from train.nets.backbones import dependency_tokens, probe_shape
 from train.nets.classifier import Classifier
 from train.nets.segmenter import Segmenter
-from train.scenes.maker import ANY_BIRD
+from train.scenes.scene import ANY_BIRD
 
 WINDOW_TOKENS = 1920
 HOP_TOKENS = 960

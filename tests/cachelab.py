@@ -18,7 +18,8 @@ from train.clips.cache import ClipCache
 from train.clips.dataset import Clip
 from train.clips.hand_labels import HandLabel
 from train.clips.recordings import Loaded, Noise, Recording, load_recordings
-from train.scenes.maker import SceneConfig, SceneMaker
+from train.scenes.maker import SceneMaker
+from train.scenes.scene import SceneConfig
 
 MEL = MelConfig()
 GB = 1e9

@@ -11,7 +11,8 @@ from recorder.detect.mel import CHUNK_SAMPLES, SAMPLE_RATE_HZ, MelConfig
 from train.clips.dataset import Clip
 from train.clips.recordings import Noise, Recording
 from train.scenes import beds
-from train.scenes.maker import Scene, SceneConfig, SceneMaker
+from train.scenes.maker import SceneMaker
+from train.scenes.scene import Scene, SceneConfig
 from train.scenes.vary import VaryConfig
 
 MEL = MelConfig()

@@ -22,7 +22,7 @@ from recorder.detect.pipeline import Pipeline
 from recorder.detect.postprocess import chunk_probabilities, gated
 from recorder.errors import ModelError
 from train.nets.segmenter import Segmenter, SegmenterConfig
-from train.scenes.maker import ANY_BIRD
+from train.scenes.scene import ANY_BIRD
 
 Birdrec = Callable[..., subprocess.CompletedProcess[str]]
 MakeSound = Callable[..., NDArray[np.float32]]

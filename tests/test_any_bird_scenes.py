@@ -15,7 +15,8 @@ from scenery import (
     scene_of,
 )
 
-from train.scenes.maker import ANY_BIRD, SceneConfig, SceneMaker
+from train.scenes.maker import SceneMaker
+from train.scenes.scene import ANY_BIRD, SceneConfig
 
 
 def _birds(maker: SceneMaker, chunks: int, scenes_made: int = 40) -> NDArray[np.float32]:

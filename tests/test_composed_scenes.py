@@ -21,7 +21,7 @@ from scenery import (
 
 from recorder.detect.mel import CHUNK_SAMPLES, SAMPLE_RATE_HZ
 from train.scenes.cuts import loud_frame
-from train.scenes.maker import Stretch
+from train.scenes.scene import Stretch
 
 
 @settings(deadline=None, max_examples=40)

@@ -14,7 +14,8 @@ from recorder.detect.mel import CHUNK_SAMPLES, TOKEN_SAMPLES, TOKENS_PER_CHUNK, 
 from train.clips.dataset import Clip
 from train.clips.recordings import Recording
 from train.scenes.cuts import call_frame, smart_crop
-from train.scenes.maker import SceneConfig, SceneMaker
+from train.scenes.maker import SceneMaker
+from train.scenes.scene import SceneConfig
 from train.scenes.vary import VaryConfig
 
 TOKENS = 96

@@ -18,7 +18,7 @@ from train.invented import toys
 from train.learning.checkpoint import read_checkpoint
 from train.learning.judge import dataset_judge
 from train.learning.loop import fit
-from train.scenes.maker import SceneConfig
+from train.scenes.scene import SceneConfig
 from train.scenes.vary import VaryConfig
 
 Bools = NDArray[np.bool_]

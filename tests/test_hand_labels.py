@@ -15,7 +15,8 @@ from recorder.errors import ConfigError
 from train.clips.dataset import Clip
 from train.clips.hand_labels import HandLabel, read_hand_labels, without_voice
 from train.clips.recordings import Noise, load_recordings
-from train.scenes.maker import SceneConfig, SceneMaker
+from train.scenes.maker import SceneMaker
+from train.scenes.scene import SceneConfig
 
 HEADER = "row_id,human_voice,nocall,t_range\n"
 

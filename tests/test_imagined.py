@@ -17,7 +17,8 @@ from train.invented.imagined import imagine, imagined_recordings, is_imagined, r
 from train.learning.checkpoint import read_checkpoint
 from train.learning.loop import fit
 from train.material.gather import gather
-from train.scenes.maker import SceneConfig, SceneMaker
+from train.scenes.maker import SceneMaker
+from train.scenes.scene import SceneConfig
 
 CONFIG = replace(TINY, any_bird=True)
 

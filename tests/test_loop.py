@@ -28,8 +28,8 @@ from train.learning.objective import Batch, Objective, precision
 from train.material.made_of import made_of
 from train.nets.augment import draw_seed
 from train.nets.build import new_net
-from train.scenes.maker import Scene
 from train.scenes.render_torch import TorchRenderer
+from train.scenes.scene import Scene
 
 CONFIG = replace(
     TINY, steps=4, batch_chunks=4, warmup_steps=2, evaluate_every=2, dropout=0.1, skip_attention=0.2

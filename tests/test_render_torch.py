@@ -13,8 +13,9 @@ from scenery import COMPOSED, UNVARIED, WEAK, burst_recording, scene_maker, scen
 from recorder.detect.mel import SAMPLE_RATE_HZ
 from train.clips.recordings import Noise, Recording
 from train.scenes import beds
-from train.scenes.maker import SceneConfig, SceneMaker
+from train.scenes.maker import SceneMaker
 from train.scenes.render_torch import TorchRenderer, table_of
+from train.scenes.scene import SceneConfig
 from train.scenes.vary import VaryConfig
 
 CPU = torch.device("cpu")

@@ -18,7 +18,7 @@ from scenery import (
 
 from recorder.detect.mel import SAMPLE_RATE_HZ, samples_needed
 from train.clips.recordings import Recording
-from train.scenes.maker import SceneConfig
+from train.scenes.scene import SceneConfig
 
 
 @pytest.mark.parametrize("config", [COMPOSED, WEAK], ids=["composed", "weak"])

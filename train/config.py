@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recorder.errors import ConfigError
-from train.scenes.maker import SceneConfig
+from train.scenes.scene import SceneConfig
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 OPTIMIZERS = ("adamw", "over9000")

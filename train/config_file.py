@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from recorder.errors import ConfigError
 from train.config import TrainConfig
-from train.scenes.maker import SceneConfig
+from train.scenes.scene import SceneConfig
 from train.scenes.vary import VaryConfig
 from train.steps import RECIPES
 

@@ -20,7 +20,7 @@ from train.config import TrainConfig
 from train.material.gather import Material
 from train.nets.build import Net, rebuilt
 from train.nets.segmenter import Segmenter
-from train.scenes.maker import ANY_BIRD
+from train.scenes.scene import ANY_BIRD
 
 CHECKPOINT_NAME = "checkpoint.pt"
 BEST_NAME = "best.pt"

@@ -22,7 +22,7 @@ from recorder.errors import ConfigError, ModelError
 from train.learning.checkpoint import Checkpoint
 from train.nets.backbones import probe_shape
 from train.nets.segmenter import Segmenter, SegmenterConfig
-from train.scenes.maker import ANY_BIRD
+from train.scenes.scene import ANY_BIRD
 
 _PARITY = 1e-4
 """The largest difference between graph and net that is taken for rounding."""

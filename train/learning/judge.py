@@ -14,7 +14,8 @@ from recorder.sound.files.whole import read_mono
 from train.clips.recordings import Noise, Recording
 from train.clips.soundscapes import Soundscape, stacked
 from train.nets.predict import Features, features_of, field_scores
-from train.scenes.maker import SceneConfig, SceneMaker
+from train.scenes.maker import SceneMaker
+from train.scenes.scene import SceneConfig
 from train.scenes.vary import VaryConfig
 
 _COMPOSED = 32

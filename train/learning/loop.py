@@ -41,8 +41,9 @@ from train.learning.teachers import Teachers, read_teachers
 from train.material.gather import Material, Say, gather
 from train.nets.augment import draw_seed
 from train.nets.build import Net, new_net, with_pretrained
-from train.scenes.maker import ANY_BIRD, SceneMaker
+from train.scenes.maker import SceneMaker
 from train.scenes.render_torch import DraftTable, TorchRenderer, table_of
+from train.scenes.scene import ANY_BIRD
 
 _LOG_EVERY = 25
 _SOUND_SHARE = 0.5

@@ -30,9 +30,9 @@ from train.config import TrainConfig
 from train.invented.imagined import imagined_recordings, is_imagined
 from train.material.jury import Jury, folds_table, is_labelled, jury_and_noise
 from train.material.made_of import made_of
-from train.scenes.maker import ANY_BIRD
 from train.scenes.pseudo import read_pseudo_labels
 from train.scenes.pseudo_targets import found_nowhere
+from train.scenes.scene import ANY_BIRD
 
 Say = Callable[[str], None]
 
