@@ -106,7 +106,7 @@ class TrainConfig:
     also know a call without its context."""
     batch_norm: bool = False
     """Batch normalisation of the backbone learns; else it keeps the statistics that it starts with
-    (none of a new net's, so that the input's level stays, see docs/training.md)."""
+    (none of a new net's, so that the input's level stays, see docs/experiments.md)."""
     pretrained: str = ""
     """Weights of the backbone: "timm" fetches them, else a file relative to the configuration."""
     init_from: str = ""

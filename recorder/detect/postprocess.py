@@ -20,7 +20,7 @@ PAPER_OWN_SHARE = 0.5
 """How much of a smoothed chunk is its own score, §2.5(3)..."""
 OWN_SHARE = 0.8
 """...and for nets that were taught where in a scene a call lies: with the paper's share a clear
-call marks its neighbours too (docs/training.md)."""
+call marks its neighbours too (docs/experiments.md)."""
 RECURRENCE_EXPONENT = 0.5
 """How much the best chunk of a window lifts a class in all of it, see `recurrent`."""
 _HALF_CHUNK = TOKENS_PER_CHUNK // 2

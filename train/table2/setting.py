@@ -12,7 +12,7 @@ from train.table2.nets import Net, Table
 
 OPTIMIZER = "over9000"
 """Of the segmenters, the paper's. At this rate AdamW learns or not as the processor rounds; but
-classifiers hardly learn with the paper's (docs/training.md)."""
+classifiers hardly learn with the paper's (docs/experiments.md)."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def pseudo_folder(name: str, seed: int) -> str:
 def table_of(setting: Setting, net: Net, seed: int, fold: int) -> Table:
     """The configuration of a net: 5-s scenes, a third of them the paper's crops with one clip's
     label. The rest are ours, composed: from scratch and from a few clips a species, crops alone
-    leave every net where it began (docs/training.md)."""
+    leave every net where it began (docs/experiments.md)."""
     changes = dict(net.changes)
     noise = [str(one.resolve()) for one in setting.noise] if changes.pop("noise", False) else []
     scenes = {
