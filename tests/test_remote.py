@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -129,7 +130,7 @@ def test_on_the_web_a_folder_answers_like_a_file(
 
 
 def test_a_folder_that_refuses_is_named_and_links_to_folders_are_not_followed(
-    recordings: Path, monkeypatch: pytest.MonkeyPatch
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """fsspec leaves the first out without a word, and walks through the others in circles."""
 
@@ -139,16 +140,18 @@ def test_a_folder_that_refuses_is_named_and_links_to_folders_are_not_followed(
                 raise PermissionError(13, "Permission denied", path)
             return super().ls(path, *arguments, **named)
 
-    (recordings / "closed").mkdir()
-    (recordings / "loop").symlink_to(recordings)
+    wood = tmp_path / "wood"
+    shutil.copytree(recordings, wood)
+    (wood / "closed").mkdir()
+    (wood / "loop").symlink_to(wood)
     monkeypatch.setattr(remote, "_system", lambda url: (Picky(), url.removeprefix("file://")))
-    there = find_remote(f"file://{recordings}")
-    here = find_recordings([recordings], leave_out=recordings / "none")
+    there = find_remote(f"file://{wood}")
+    here = find_recordings([wood], leave_out=wood / "none")
     problems = {one.name: one.problem for one in there if one.problem}
     assert problems == {"closed": "folder cannot be read (Permission denied)"}
     assert [one.name for one in there if not one.problem] == [one.name for one in here]
     with pytest.raises(UsageError, match="Permission denied"):
-        find_remote(f"file://{recordings}/closed")
+        find_remote(f"file://{wood}/closed")
 
 
 def test_only_what_changes_with_a_file_is_its_stamp() -> None:
