@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from recorder.detect.metrics import best_threshold, pooled_f1, row_wise_f1
+from recorder.detect.metrics import THRESHOLDS, best_threshold, pooled_f1, row_wise_f1
 from train.clips.soundscapes import Soundscape, stacked
 from train.judging.evaluate import LabelledScan
 from train.judging.figures import Confusion, confusions, nocall_curve, reliability, traces
 from train.judging.snr import EVENTS, Event, heard_in, recall_by_snr
-from train.judging.thresholds import CANDIDATES, counts, suggest_threshold, threshold_curve
+from train.judging.thresholds import counts, suggest_threshold, threshold_curve
 
 ANT, BEE, CAT = "ant", "bee", "cat"
 Table = list[list[float]]
@@ -59,9 +59,9 @@ def test_the_curve_is_that_of_the_metrics_at_the_thresholds_of_best_threshold() 
     scan = _random_scan()
     truth, known = stacked(scan.soundscapes)
     curve = threshold_curve(counts(scan))
-    assert (curve.thresholds[0], curve.thresholds[-1], len(curve.thresholds)) == (0.02, 0.9, 177)
+    assert curve.thresholds == THRESHOLDS.tolist()
     for at in (0, 40, 100, 176):
-        predicted = scan.scores >= CANDIDATES[at]
+        predicted = scan.scores >= THRESHOLDS[at]
         assert curve.row_f1[at] == pytest.approx(row_wise_f1(predicted, truth, known))
         assert curve.pooled_f1[at] == pytest.approx(pooled_f1(predicted, truth, known))
 

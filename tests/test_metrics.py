@@ -139,11 +139,14 @@ def test_classes_without_a_true_row_do_not_count() -> None:
     assert "row-wise F1 1.000" in str(result)
 
 
-def test_best_threshold_parts_what_can_be_parted() -> None:
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.4, 0.7), (0.93, 0.97), (0.992, 0.996), (0.001, 0.003)]
+)
+def test_best_threshold_parts_what_can_be_parted(low: float, high: float) -> None:
     truth = np.random.default_rng(0).random((50, 3)) < 0.3
-    scores = np.where(truth, 0.7, 0.4)
+    scores = np.where(truth, high, low)
     threshold = best_threshold(scores, truth, all_known(truth))
-    assert 0.4 < threshold <= 0.7
+    assert low < threshold <= high
 
 
 def test_any_bird_is_judged_by_rows_with_a_call_and_rows_surely_without() -> None:

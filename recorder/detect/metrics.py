@@ -15,6 +15,11 @@ from scipy.stats import rankdata
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating]
 
+_ENDS = (0.001, 0.002, 0.005, 0.01, *np.linspace(0.91, 0.99, 9), 0.995, 0.998, 0.999)
+THRESHOLDS = np.unique(np.round([*_ENDS, *np.linspace(0.02, 0.9, 177)], 4))
+"""What `best_threshold` chooses from. A net that overfits decides near 1, one that is sure of
+nothing near 0."""
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -132,13 +137,12 @@ def best_threshold(scores: Floats, truth: Bools, known: Bools) -> float:
 
     Row-wise F1 alone rewards silence on quiet soundscapes; pooled F1 alone ignores it.
     """
-    candidates = np.unique(np.round(np.linspace(0.02, 0.9, 177), 4))
 
     def quality(threshold: float) -> float:
         predicted = scores >= threshold
         return row_wise_f1(predicted, truth, known) + pooled_f1(predicted, truth, known)
 
-    return float(max(candidates, key=quality))
+    return float(max(THRESHOLDS, key=quality))
 
 
 def any_bird_auc(bird: Floats, silent: Bools, truth: Bools, known: Bools) -> float:

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recorder.detect.metrics import row_f1s
+from recorder.detect.metrics import THRESHOLDS, row_f1s
 from train.judging.evaluate import LabelledScan
 
 Doubles = NDArray[np.float64]
 Range = tuple[float, float]
-
-CANDIDATES: Doubles = np.unique(np.round(np.linspace(0.02, 0.9, 177), 4))
-"""The thresholds that `recorder.detect.metrics.best_threshold` chooses from."""
 
 _DRAWS = 500
 
@@ -69,11 +66,11 @@ class Counts:
 
 def counts(scan: LabelledScan) -> Counts:
     """Of every soundscape, at every candidate."""
-    shape = (len(scan.each), len(CANDIDATES))
+    shape = (len(scan.each), len(THRESHOLDS))
     row_f1, hits, tokens = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     for place, (one, scores) in enumerate(zip(scan.soundscapes, scan.each, strict=True)):
         truth = one.truth & one.known
-        for at, threshold in enumerate(CANDIDATES):
+        for at, threshold in enumerate(THRESHOLDS):
             predicted = (scores >= threshold) & one.known
             row_f1[place, at] = np.nansum(row_f1s(predicted, one.truth, one.known))
             hits[place, at] = (predicted & truth).sum()
@@ -86,7 +83,7 @@ def threshold_curve(every: Counts) -> ThresholdCurve:
     """F1 over all soundscapes at each candidate."""
     once = np.ones((1, len(every.rows)))
     return ThresholdCurve(
-        CANDIDATES.tolist(),
+        THRESHOLDS.tolist(),
         every.row_f1_of(once)[0].tolist(),
         every.pooled_f1_of(once)[0].tolist(),
     )
@@ -102,10 +99,10 @@ def suggest_threshold(every: Counts, *, draws: int = _DRAWS, seed: int = 0) -> S
     drawn = [rng.integers(files, size=files) for _ in range(draws)]
     times = np.array([np.bincount(one, minlength=files) for one in drawn], float)
     row_f1, pooled_f1 = every.row_f1_of(times), every.pooled_f1_of(times)
-    best = CANDIDATES[np.argmax(row_f1 + pooled_f1, axis=1)]
+    best = THRESHOLDS[np.argmax(row_f1 + pooled_f1, axis=1)]
     # With an even number of draws the median may lie between two candidates.
     middle = float(np.quantile(best, 0.5, method="lower"))
-    at = int(np.searchsorted(CANDIDATES, middle))
+    at = int(np.searchsorted(THRESHOLDS, middle))
     curve = threshold_curve(every)
     return SuggestedThreshold(
         middle,
