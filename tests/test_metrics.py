@@ -139,9 +139,7 @@ def test_classes_without_a_true_row_do_not_count() -> None:
     assert "row-wise F1 1.000" in str(result)
 
 
-@pytest.mark.parametrize(
-    ("low", "high"), [(0.4, 0.7), (0.93, 0.97), (0.992, 0.996), (0.001, 0.003)]
-)
+@pytest.mark.parametrize(("low", "high"), [(0.4, 0.7), (0.93, 0.97), (0.992, 0.996)])
 def test_best_threshold_parts_what_can_be_parted(low: float, high: float) -> None:
     truth = np.random.default_rng(0).random((50, 3)) < 0.3
     scores = np.where(truth, high, low)
